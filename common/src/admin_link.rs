@@ -1,0 +1,113 @@
+//! Admin link: `fdbrokerctl` (tag 0x51) and the broker (tag 0x52).
+//!
+//! Only root, or the user whose own broker it is, can connect. Requests have no fields, so the broker
+//! parses nothing here but one verb.
+
+use serde::{Deserialize, Serialize};
+
+use crate::job_link::GenerationId;
+use crate::limits::{OPENERS_MAX, RULE_ERROR_BYTES_MAX};
+use crate::outcome::Totals;
+use crate::wire::{Message, WireError, bound};
+
+/// What an administrator asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminRequest {
+    /// How are things?
+    Status,
+    /// Read the rules again.
+    Reload,
+}
+
+/// What the broker answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminReply {
+    /// How things are.
+    Status(Box<Status>),
+    /// The new rules serve from now on.
+    Reloaded {
+        /// Names the rules.
+        generation: GenerationId,
+        /// How many there are.
+        rules: u32,
+    },
+    /// The old rules go on serving; one line why.
+    ReloadFailed {
+        /// File, line, reason.
+        reason: serde_bytes::ByteBuf,
+    },
+}
+
+/// A snapshot of the broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Process id of the broker.
+    pub broker_pid: u32,
+    /// Process id of the supervisor, 0 without scanner or if it is not known.
+    pub scanner_pid: u32,
+    /// User id of the scanner.
+    pub scanner_uid: u32,
+    /// Seconds since start.
+    pub uptime_s: u64,
+    /// Rules in force; none while no scanner is ready.
+    pub generation: Option<GenerationId>,
+    /// How many rules.
+    pub rules: u32,
+    /// Workers in all that may be lent at once.
+    pub workers_max: u32,
+    /// Workers alive.
+    pub workers: u32,
+    /// Workers lent.
+    pub workers_lent: u32,
+    /// Openers.
+    pub openers: Vec<OpenerStatus>,
+    /// Connections that wait for an opener.
+    pub connections_waiting: u32,
+    /// Connections accepted since start.
+    pub connections: u64,
+    /// Workers lost to a crash or a deadline since start.
+    pub workers_lost: u64,
+    /// Outcomes since start.
+    pub totals: Totals,
+    /// Last error, for people; empty if none.
+    pub last_error: String,
+}
+
+/// One opener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenerStatus {
+    /// Process id.
+    pub pid: u32,
+    /// The caller that it serves.
+    pub caller_uid: u32,
+    /// Whether it has a client now.
+    pub busy: bool,
+    /// Workers lent to it.
+    pub workers: u32,
+}
+
+impl Message for AdminRequest {
+    const TAG: u8 = 0x51;
+    const DESCRIPTORS_MAX: usize = 0;
+}
+
+impl Message for AdminReply {
+    const TAG: u8 = 0x52;
+    const DESCRIPTORS_MAX: usize = 0;
+
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            Self::Status(status) => {
+                bound(status.openers.len() <= OPENERS_MAX, "number of openers")?;
+                bound(
+                    status.last_error.len() <= 2 * RULE_ERROR_BYTES_MAX,
+                    "length of an error",
+                )
+            }
+            Self::ReloadFailed { reason } => {
+                bound(reason.len() <= RULE_ERROR_BYTES_MAX, "length of a reason")
+            }
+            Self::Reloaded { .. } => Ok(()),
+        }
+    }
+}

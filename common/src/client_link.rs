@@ -1,0 +1,180 @@
+//! Client link: who asks for scans (tag 0x11) and the opener that serves it (tag 0x12).
+//!
+//! One connection carries any number of scans, one after the other: `Start`, `Targets`…, `End`
+//! from the client; `Accepted`, `Reports`/`Progress`…, `Done` from the opener. A client cancels by
+//! closing. The broker itself says nothing here but `Refused`, and reads nothing.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::job_link::GenerationId;
+use crate::limits::{
+    EXCLUDE_BYTES_MAX, EXCLUDES_MAX, PATH_BYTES_MAX, REPORTS_PER_MESSAGE_MAX,
+    TARGETS_PER_MESSAGE_MAX,
+};
+use crate::outcome::{Outcome, Totals};
+use crate::wire::{Message, WireError, bound};
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientToOpener {
+    /// Begins a scan.
+    Start(ScanOptions),
+    /// Files and directories, each with one descriptor in the same order.
+    Targets(Vec<Target>),
+    /// No more targets; `Done` follows once all are scanned.
+    End,
+}
+
+/// Choices for one scan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanOptions {
+    /// Report only what is not clean; clean files are counted.
+    pub omit_clean: bool,
+    /// Stay on the file system of each target.
+    pub one_filesystem: bool,
+    /// Follow symbolic links inside directories.
+    pub follow_links: bool,
+    /// Larger files are `incomplete`; 0 stands for the broker's own limit, which is also the most.
+    pub file_bytes_max: u64,
+    /// Deadline for one file in seconds; 0 stands for the default.
+    pub file_deadline_s: u32,
+    /// Patterns of names (without `/`) or of whole paths that are not scanned.
+    pub excludes: Vec<ByteString>,
+}
+
+/// Bytes that are not necessarily UTF-8.
+pub type ByteString = serde_bytes::ByteBuf;
+
+/// One file or directory that a client designates by a descriptor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Chosen by the client, repeated in each report.
+    pub id: u32,
+    /// How the client calls it; decides nothing about access, but `filename` rules and path
+    /// patterns see it.
+    pub name: ByteString,
+}
+
+/// What an opener says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OpenerToClient {
+    /// No scan is possible; the connection ends.
+    Refused(Refusal),
+    /// The scan begins.
+    Accepted {
+        /// Rules with which the verdicts are made.
+        generation: GenerationId,
+        /// How many rules that are.
+        rules: u32,
+    },
+    /// What became of files, in no particular order.
+    Reports(Vec<Report>),
+    /// Sign of life, at least each second while the scan goes on.
+    Progress(Totals),
+    /// Every target has been dealt with.
+    Done(Totals),
+}
+
+/// What became of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The target that it is or lies beneath.
+    pub target: u32,
+    /// Path beneath the target; empty for the target itself.
+    pub path: ByteString,
+    /// Size when it was opened; 0 if it was not.
+    pub size: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Why no scan is possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// No scanner is connected, and none came within a bounded wait.
+    NoScanner,
+    /// Too many connections of this user.
+    TooManyConnections,
+    /// The broker does not serve this user.
+    NotAllowed,
+    /// The broker could not start an opener.
+    Overloaded,
+    /// An exclude pattern is none.
+    BadPattern,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::NoScanner => {
+                "the broker has no scanner; start fdscand (as its own user), or fdbroker with --spawn-scanner"
+            }
+            Self::TooManyConnections => "too many connections of this user; try again later",
+            Self::NotAllowed => "this broker does not serve this user",
+            Self::Overloaded => "the broker could not start an opener; see its log",
+            Self::BadPattern => "malformed exclude pattern",
+        })
+    }
+}
+
+impl Message for ClientToOpener {
+    const TAG: u8 = 0x11;
+    const DESCRIPTORS_MAX: usize = TARGETS_PER_MESSAGE_MAX;
+
+    fn descriptors(&self) -> usize {
+        match self {
+            Self::Targets(targets) => targets.len(),
+            Self::Start(_) | Self::End => 0,
+        }
+    }
+
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            Self::Start(options) => {
+                bound(options.excludes.len() <= EXCLUDES_MAX, "exclude patterns")?;
+                bound(
+                    options
+                        .excludes
+                        .iter()
+                        .all(|pattern| pattern.len() <= EXCLUDE_BYTES_MAX),
+                    "length of an exclude pattern",
+                )
+            }
+            Self::Targets(targets) => {
+                bound(
+                    (1..=TARGETS_PER_MESSAGE_MAX).contains(&targets.len()),
+                    "number of targets",
+                )?;
+                bound(
+                    targets
+                        .iter()
+                        .all(|target| target.name.len() <= PATH_BYTES_MAX),
+                    "length of a target's name",
+                )
+            }
+            Self::End => Ok(()),
+        }
+    }
+}
+
+impl Message for OpenerToClient {
+    const TAG: u8 = 0x12;
+    const DESCRIPTORS_MAX: usize = 0;
+
+    fn check(&self) -> Result<(), WireError> {
+        let Self::Reports(reports) = self else {
+            return Ok(());
+        };
+        bound(
+            (1..=REPORTS_PER_MESSAGE_MAX).contains(&reports.len()),
+            "number of reports",
+        )?;
+        for report in reports {
+            bound(report.path.len() <= PATH_BYTES_MAX, "length of a path")?;
+            report.outcome.check()?;
+        }
+        Ok(())
+    }
+}
