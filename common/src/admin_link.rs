@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::job_link::GenerationId;
+use crate::generation::GenerationId;
 use crate::limits::{OPENERS_MAX, RULE_ERROR_BYTES_MAX};
-use crate::outcome::Totals;
+use crate::totals::Totals;
 use crate::wire::{Message, WireError, bound};
 
 /// What an administrator asks.
@@ -43,6 +43,8 @@ pub enum AdminReply {
 pub struct Status {
     /// Process id of the broker.
     pub broker_pid: u32,
+    /// Process id of the dispatcher.
+    pub dispatcher_pid: u32,
     /// Process id of the supervisor, 0 without scanner or if it is not known.
     pub scanner_pid: u32,
     /// User id of the scanner.
@@ -61,9 +63,7 @@ pub struct Status {
     pub workers_lent: u32,
     /// Openers.
     pub openers: Vec<OpenerStatus>,
-    /// Connections that wait for an opener.
-    pub connections_waiting: u32,
-    /// Connections accepted since start.
+    /// Connections served since start.
     pub connections: u64,
     /// Workers lost to a crash or a deadline since start.
     pub workers_lost: u64,
@@ -99,10 +99,7 @@ impl Message for AdminReply {
         match self {
             Self::Status(status) => {
                 bound(status.openers.len() <= OPENERS_MAX, "number of openers")?;
-                bound(
-                    status.last_error.len() <= 2 * RULE_ERROR_BYTES_MAX,
-                    "length of an error",
-                )
+                bound(status.last_error.len() <= 2 * RULE_ERROR_BYTES_MAX, "length of an error")
             }
             Self::ReloadFailed { reason } => {
                 bound(reason.len() <= RULE_ERROR_BYTES_MAX, "length of a reason")

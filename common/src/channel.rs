@@ -75,10 +75,7 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
     pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
         let kind = getsockopt(&descriptor, sockopt::SockType)?;
         if kind != SockType::SeqPacket {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a SOCK_SEQPACKET socket",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a SOCK_SEQPACKET socket"));
         }
         Ok(Self {
             // The standard library has no SEQPACKET type; a datagram's send and recv are the same calls.
@@ -94,12 +91,8 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
     /// # Errors
     /// As socketpair(2).
     pub fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Self::adopt(ours)?, theirs))
     }
 
@@ -136,10 +129,8 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
             self.incoming.resize(MESSAGE_BYTES_MAX, 0);
         }
         let packet = if Rx::DESCRIPTORS_MAX == 0 {
-            fdpass::receive_plain(&self.socket, &mut self.incoming).map(|length| Packet {
-                length,
-                descriptors: Vec::new(),
-            })
+            fdpass::receive_plain(&self.socket, &mut self.incoming)
+                .map(|length| Packet { length, descriptors: Vec::new() })
         } else {
             fdpass::receive(&self.socket, &mut self.incoming)
         };
@@ -174,8 +165,6 @@ impl<Tx, Rx> AsFd for Channel<Tx, Rx> {
 
 impl<Tx, Rx> fmt::Debug for Channel<Tx, Rx> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Channel")
-            .field("socket", &self.socket)
-            .finish_non_exhaustive()
+        out.debug_struct("Channel").field("socket", &self.socket).finish_non_exhaustive()
     }
 }

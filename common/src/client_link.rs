@@ -8,12 +8,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job_link::GenerationId;
+use crate::generation::GenerationId;
 use crate::limits::{
     EXCLUDE_BYTES_MAX, EXCLUDES_MAX, PATH_BYTES_MAX, REPORTS_PER_MESSAGE_MAX,
     TARGETS_PER_MESSAGE_MAX,
 };
-use crate::outcome::{Outcome, Totals};
+use crate::outcome::Outcome;
+use crate::totals::Totals;
 use crate::wire::{Message, WireError, bound};
 
 /// What a client says.
@@ -135,22 +136,14 @@ impl Message for ClientToOpener {
             Self::Start(options) => {
                 bound(options.excludes.len() <= EXCLUDES_MAX, "exclude patterns")?;
                 bound(
-                    options
-                        .excludes
-                        .iter()
-                        .all(|pattern| pattern.len() <= EXCLUDE_BYTES_MAX),
+                    options.excludes.iter().all(|pattern| pattern.len() <= EXCLUDE_BYTES_MAX),
                     "length of an exclude pattern",
                 )
             }
             Self::Targets(targets) => {
+                bound((1..=TARGETS_PER_MESSAGE_MAX).contains(&targets.len()), "number of targets")?;
                 bound(
-                    (1..=TARGETS_PER_MESSAGE_MAX).contains(&targets.len()),
-                    "number of targets",
-                )?;
-                bound(
-                    targets
-                        .iter()
-                        .all(|target| target.name.len() <= PATH_BYTES_MAX),
+                    targets.iter().all(|target| target.name.len() <= PATH_BYTES_MAX),
                     "length of a target's name",
                 )
             }
@@ -167,10 +160,7 @@ impl Message for OpenerToClient {
         let Self::Reports(reports) = self else {
             return Ok(());
         };
-        bound(
-            (1..=REPORTS_PER_MESSAGE_MAX).contains(&reports.len()),
-            "number of reports",
-        )?;
+        bound((1..=REPORTS_PER_MESSAGE_MAX).contains(&reports.len()), "number of reports")?;
         for report in reports {
             bound(report.path.len() <= PATH_BYTES_MAX, "length of a path")?;
             report.outcome.check()?;

@@ -46,18 +46,12 @@ mod tests {
 
     #[test]
     fn ordinary_names_stay_as_they_are() {
-        assert_eq!(
-            Escaped("a b/ü-日本.txt".as_bytes()).to_string(),
-            "a b/ü-日本.txt"
-        );
+        assert_eq!(Escaped("a b/ü-日本.txt".as_bytes()).to_string(), "a b/ü-日本.txt");
     }
 
     #[test]
     fn nothing_that_moves_the_cursor_survives() {
-        assert_eq!(
-            Escaped(b"a\nb\x1b[2Jc\xff\\\x7f").to_string(),
-            "a\\nb\\x1b[2Jc\\xff\\\\\\x7f"
-        );
+        assert_eq!(Escaped(b"a\nb\x1b[2Jc\xff\\\x7f").to_string(), "a\\nb\\x1b[2Jc\\xff\\\\\\x7f");
         assert_eq!(
             Escaped("x\u{202e}fdp.exe\u{85}".as_bytes()).to_string(),
             "x\\u{202e}fdp.exe\\u{85}"

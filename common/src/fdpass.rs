@@ -71,14 +71,9 @@ pub fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> Result<Packet, Recei
     let mut space =
         [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = retry_interrupted(|| {
+    let message = receive_through_reset(|| {
         let mut parts = [IoSliceMut::new(buffer)];
-        Ok(recvmsg(
-            socket.as_fd(),
-            &mut parts,
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )?)
+        Ok(recvmsg(socket.as_fd(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?)
     })?;
     let mut descriptors = Vec::new();
     for part in control.drain() {
@@ -92,10 +87,7 @@ pub fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> Result<Packet, Recei
     if message.flags.contains(ReturnFlags::TRUNC) {
         return Err(ReceiveError::DataTruncated);
     }
-    Ok(Packet {
-        length: message.bytes,
-        descriptors,
-    })
+    Ok(Packet { length: message.bytes, descriptors })
 }
 
 /// Receives one packet and offers no room for descriptors: the kernel closes any that were sent.
@@ -104,7 +96,7 @@ pub fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> Result<Packet, Recei
 /// See [`ReceiveError`].
 pub fn receive_plain(socket: &UnixDatagram, buffer: &mut [u8]) -> Result<usize, ReceiveError> {
     let room = buffer.len();
-    let length = retry_interrupted(|| {
+    let length = receive_through_reset(|| {
         // TRUNC makes recv(2) tell the real length of a packet that was cut.
         Ok(recv(socket.as_fd(), &mut *buffer, RecvFlags::TRUNC)?.1)
     })?;
@@ -112,6 +104,15 @@ pub fn receive_plain(socket: &UnixDatagram, buffer: &mut [u8]) -> Result<usize, 
         return Err(ReceiveError::DataTruncated);
     }
     Ok(length)
+}
+
+/// A peer that closed with our messages unread leaves `ECONNRESET`, once, in front of what it had
+/// said before; the next call returns that, or the end.
+fn receive_through_reset<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    match retry_interrupted(&mut call) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => retry_interrupted(call),
+        result => result,
+    }
 }
 
 fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {

@@ -3,24 +3,13 @@
 //! A worker answers in numbers only: which rules, how many bytes. The opener turns rule numbers into
 //! names by the table of the generation, so that a captured worker cannot write text anywhere.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
+use crate::generation::GenerationId;
 use crate::limits::{ANSWERS_PER_MESSAGE_MAX, BATCH_FILES_MAX, PATH_BYTES_MAX, RULES_PER_FILE_MAX};
 use crate::outcome::{Change, Limit};
 use crate::stamp::Stamp;
 use crate::wire::{Message, WireError, bound};
-
-/// Names a set of rules: the first half of SHA-256 over their names and contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct GenerationId(pub [u8; 16]);
-
-impl fmt::Display for GenerationId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
-    }
-}
 
 /// What an opener says to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,10 +81,7 @@ impl Message for OpenerToWorker {
 
     fn check(&self) -> Result<(), WireError> {
         let Self::Scan(jobs) = self;
-        bound(
-            (1..=BATCH_FILES_MAX).contains(&jobs.len()),
-            "number of jobs",
-        )?;
+        bound((1..=BATCH_FILES_MAX).contains(&jobs.len()), "number of jobs")?;
         bound(
             jobs.iter()
                 .filter_map(|job| job.name.as_ref())
@@ -113,16 +99,10 @@ impl Message for WorkerToOpener {
         let Self::Answers(answers) = self else {
             return Ok(());
         };
-        bound(
-            (1..=ANSWERS_PER_MESSAGE_MAX).contains(&answers.len()),
-            "number of answers",
-        )?;
+        bound((1..=ANSWERS_PER_MESSAGE_MAX).contains(&answers.len()), "number of answers")?;
         for answer in answers {
             if let Finding::Match(rules) = &answer.finding {
-                bound(
-                    (1..=RULES_PER_FILE_MAX).contains(&rules.len()),
-                    "rules of a match",
-                )?;
+                bound((1..=RULES_PER_FILE_MAX).contains(&rules.len()), "rules of a match")?;
                 bound(rules.is_sorted_by(|a, b| a < b), "order of rules")?;
             }
         }

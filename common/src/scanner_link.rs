@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::job_link::GenerationId;
+use crate::generation::GenerationId;
 use crate::lease_link::LossCause;
 use crate::limits::{
     RULE_ERROR_BYTES_MAX, RULE_FILE_NAME_BYTES_MAX, RULE_FILES_MAX, RULE_FILES_PER_MESSAGE_MAX,
@@ -130,9 +130,7 @@ impl Message for BrokerToTemplate {
             "number of rule files",
         )?;
         bound(
-            names
-                .iter()
-                .all(|name| (1..=RULE_FILE_NAME_BYTES_MAX).contains(&name.len())),
+            names.iter().all(|name| (1..=RULE_FILE_NAME_BYTES_MAX).contains(&name.len())),
             "length of a rule file's name",
         )
     }

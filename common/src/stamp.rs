@@ -44,7 +44,5 @@ impl Stamp {
 }
 
 fn nanoseconds(seconds: i64, rest: u64) -> i64 {
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(i64::try_from(rest).unwrap_or(0))
+    seconds.saturating_mul(1_000_000_000).saturating_add(i64::try_from(rest).unwrap_or(0))
 }

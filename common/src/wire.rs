@@ -96,10 +96,7 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
         return Err(WireError::Version(version));
     }
     if tag != M::TAG {
-        return Err(WireError::Tag {
-            want: M::TAG,
-            got: tag,
-        });
+        return Err(WireError::Tag { want: M::TAG, got: tag });
     }
     let (message, rest) = postcard::take_from_bytes::<M>(body).map_err(|_| WireError::Body)?;
     if !rest.is_empty() {
@@ -111,9 +108,5 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
 
 /// `Err(WireError::Bound(what))` unless `holds`.
 pub(crate) fn bound(holds: bool, what: &'static str) -> Result<(), WireError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(WireError::Bound(what))
-    }
+    if holds { Ok(()) } else { Err(WireError::Bound(what)) }
 }

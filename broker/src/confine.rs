@@ -1,0 +1,67 @@
+//! The fences of the two unprivileged roles of this executable, the opener and the dispatcher.
+//!
+//! Runs in the role that it fences, after the change of identity and inside the broker's fence, which
+//! both inherit. Nothing undoes it.
+
+use std::io;
+
+use landlock::Scope;
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+
+use crate::calls;
+use crate::root::fence;
+
+/// Memory, time, signals, the end of a process; sockets that are open already.
+#[rustfmt::skip]
+const BASE: &[i64] = calls![
+    SYS_brk SYS_clock_gettime SYS_clock_nanosleep SYS_close SYS_exit SYS_exit_group SYS_fcntl SYS_fstat
+    SYS_futex SYS_getpid SYS_getrandom SYS_getsockopt SYS_gettid SYS_madvise SYS_mremap SYS_munmap
+    SYS_nanosleep SYS_ppoll SYS_read SYS_recvfrom SYS_recvmsg SYS_restart_syscall SYS_rt_sigaction
+    SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sched_yield SYS_sendmsg SYS_sendto SYS_sigaltstack SYS_tgkill
+    SYS_write SYS_writev
+];
+
+#[cfg(target_arch = "x86_64")]
+const POLL: &[i64] = calls![SYS_poll];
+#[cfg(not(target_arch = "x86_64"))]
+const POLL: &[i64] = &[];
+
+/// Opening for reading, walking, and reading the table of rule names.
+#[rustfmt::skip]
+const OPENER: &[i64] = calls![
+    SYS_fstatfs SYS_getdents64 SYS_lseek SYS_newfstatat SYS_openat SYS_openat2 SYS_pread64 SYS_statfs
+    SYS_statx
+];
+
+/// Accepting scanners and administrators.
+const DISPATCHER: &[i64] = calls![SYS_accept4];
+
+/// Fences an opener: it may open for reading what its identity may, and nothing else new. No write,
+/// exec, process, socket, identity, `open_by_handle_at` or executable memory.
+///
+/// # Errors
+/// When the kernel refuses; the process must end then.
+pub fn opener() -> io::Result<()> {
+    fence::enforce(fence::read_only(Scope::AbstractUnixSocket | Scope::Signal)?)?;
+    seccomp(OPENER)
+}
+
+/// Fences the dispatcher: it opens nothing at all.
+///
+/// # Errors
+/// As [`opener`].
+pub fn dispatcher() -> io::Result<()> {
+    fence::enforce(fence::read_only(Scope::AbstractUnixSocket | Scope::Signal)?)?;
+    seccomp(DISPATCHER)
+}
+
+fn seccomp(own: &[i64]) -> io::Result<()> {
+    let executable = u64::from(libc::PROT_EXEC.cast_unsigned());
+    let never = SeccompCmpOp::MaskedEq(executable);
+    let condition = SeccompCondition::new(2, SeccompCmpArgLen::Dword, never, 0);
+    let rule = condition.and_then(|condition| SeccompRule::new(vec![condition]));
+    let rule = rule.map_err(io::Error::other)?;
+    let memory = [libc::SYS_mmap, libc::SYS_mprotect].map(|call| (call, vec![rule.clone()]));
+    let plain = [BASE, POLL, own].concat().into_iter().map(|call| (call, Vec::new()));
+    fence::seccomp(plain.chain(memory))
+}

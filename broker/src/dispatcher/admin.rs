@@ -1,0 +1,136 @@
+//! The admin socket: status and reload, for root or the owner of a personal broker.
+//!
+//! Runs in the dispatcher. A request is one verb without fields.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use fdbroker_common::admin_link::{AdminReply, AdminRequest, OpenerStatus, Status};
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::generation::GenerationId;
+use fdbroker_common::limits::{ADMIN_CONNECTIONS_MAX, OPENERS_MAX, RULE_ERROR_BYTES_MAX};
+use log::{debug, info, warn};
+
+use super::Dispatcher;
+use crate::root::peer::Peer;
+
+/// One administrator.
+pub struct Admin {
+    channel: Channel<AdminReply, AdminRequest>,
+    awaits_reload: bool,
+}
+
+impl Admin {
+    /// Descriptor to poll.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+impl Dispatcher {
+    /// Somebody connects to the admin socket.
+    pub(super) fn admit_admin(&mut self, connection: OwnedFd) {
+        let allowed = Peer::of(&connection).is_ok_and(|peer| peer.uid == self.plan.admin_uid);
+        if !allowed || self.admins.len() >= ADMIN_CONNECTIONS_MAX {
+            return warn!("admin socket: a connection was refused");
+        }
+        if let Ok(channel) = Channel::adopt(connection)
+            && channel.set_nonblocking(true).is_ok()
+        {
+            self.next_admin = self.next_admin.wrapping_add(1);
+            self.admins.insert(self.next_admin, Admin { channel, awaits_reload: false });
+        }
+    }
+
+    /// Reads what an administrator asks.
+    pub(super) fn hear_admin(&mut self, id: u32) -> Result<(), ChannelError> {
+        while let Some(admin) = self.admins.get_mut(&id) {
+            match admin.channel.receive() {
+                Ok((AdminRequest::Status, _)) => {
+                    let reply = AdminReply::Status(Box::new(self.snapshot()));
+                    self.reply(id, &reply);
+                }
+                Ok((AdminRequest::Reload, _)) => {
+                    admin.awaits_reload = true;
+                    self.reload()?;
+                }
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                Err(error) => {
+                    debug!("admin connection: {error}");
+                    self.admins.remove(&id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the rules read again; whoever asked is answered when it is known how that went.
+    pub(super) fn reload(&mut self) -> Result<(), ChannelError> {
+        info!("reload");
+        if !self.scanner.is_connected() {
+            self.answer_reload_failed(b"no scanner is connected");
+            return Ok(());
+        }
+        self.read_rules()
+    }
+
+    /// The new rules serve.
+    pub(super) fn answer_reloaded(&mut self, generation: GenerationId, rules: u32) {
+        self.answer(&AdminReply::Reloaded { generation, rules });
+    }
+
+    /// The old rules go on.
+    pub(super) fn answer_reload_failed(&mut self, reason: &[u8]) {
+        let reason = reason.iter().take(RULE_ERROR_BYTES_MAX).copied().collect::<Vec<u8>>();
+        self.answer(&AdminReply::ReloadFailed { reason: reason.into() });
+    }
+
+    fn answer(&mut self, reply: &AdminReply) {
+        let admins = self.admins.iter_mut();
+        let waiting = admins
+            .filter_map(|(id, admin)| std::mem::take(&mut admin.awaits_reload).then_some(*id));
+        for id in waiting.collect::<Vec<_>>() {
+            self.reply(id, reply);
+        }
+    }
+
+    fn reply(&mut self, id: u32, reply: &AdminReply) {
+        if let Some(admin) = self.admins.get_mut(&id)
+            && let Err(error) = admin.channel.send(reply, &[])
+        {
+            debug!("admin connection: {error}");
+            self.admins.remove(&id);
+        }
+    }
+
+    /// Whether scans have been served since the start.
+    pub(super) fn has_served(&self) -> bool {
+        self.workers_max > 0
+    }
+
+    fn snapshot(&self) -> Status {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (workers, lent) = self.pool.counts();
+        let loaded = self.scanner.current.and_then(|number| self.scanner.loaded(number));
+        let opener = |(id, opener): (&u32, &super::Opener)| OpenerStatus {
+            pid: opener.pid,
+            caller_uid: opener.caller_uid,
+            busy: opener.is_busy(),
+            workers: count(self.pool.held_by(*id).len()),
+        };
+        Status {
+            broker_pid: self.plan.broker_pid,
+            dispatcher_pid: std::process::id(),
+            scanner_pid: self.scanner.pid,
+            scanner_uid: self.plan.scanner_uid,
+            uptime_s: Instant::now().saturating_duration_since(self.started).as_secs(),
+            generation: loaded.map(|ready| ready.generation),
+            rules: loaded.map_or(0, |ready| ready.rules),
+            workers_max: count(self.workers_max),
+            workers: count(workers),
+            workers_lent: count(lent),
+            openers: self.openers.iter().map(opener).take(OPENERS_MAX).collect(),
+            ..self.status.clone()
+        }
+    }
+}

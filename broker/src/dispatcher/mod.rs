@@ -1,0 +1,235 @@
+//! The dispatcher: lends workers to openers, looks after the scanner, answers administrators.
+//!
+//! A process with a uid of its own and no capability (or an ordinary user's), started by the broker. It
+//! opens nothing, starts nothing, and no caller's file or name ever reaches it: what it holds are links.
+//! Whom an opener serves, and which rules and executables there are, is the broker's decision.
+
+pub mod admin;
+pub mod leases;
+pub mod openers;
+pub mod scanner;
+pub mod templates;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use fdbroker_common::admin_link::Status;
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::limits::{RULE_ERROR_BYTES_MAX, SCANNER_WAIT};
+use fdbroker_common::stdio::take_channel;
+use log::{error, info};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::net::{SocketFlags, accept_with};
+
+use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker, Plan};
+use crate::root::privilege;
+use crate::{confine, log_to_stderr};
+use admin::Admin;
+use leases::{OpenerId, Pool};
+use openers::Opener;
+use scanner::Scanner;
+
+/// First argument that selects this role.
+pub const ROLE: &str = "--dispatcher";
+
+type BrokerChannel = Channel<DispatcherToBroker, BrokerToDispatcher>;
+
+/// All state of the dispatcher.
+pub struct Dispatcher {
+    broker: BrokerChannel,
+    plan: Plan,
+    scanner_socket: Option<OwnedFd>,
+    admin_socket: Option<OwnedFd>,
+    openers: BTreeMap<OpenerId, Opener>,
+    next_opener: OpenerId,
+    scanner: Scanner,
+    pool: Pool,
+    workers_max: usize,
+    /// Workers when nobody says how many.
+    processors: usize,
+    admins: BTreeMap<u32, Admin>,
+    next_admin: u32,
+    status: Status,
+    started: Instant,
+}
+
+/// What became ready.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Broker,
+    ScannerSocket,
+    AdminSocket,
+    Supervisor,
+    Template(u32),
+    Opener(OpenerId),
+    Admin(u32),
+}
+
+/// Serves until the broker closes the link.
+///
+/// # Errors
+/// When the identity cannot be taken, or the broker breaks the protocol: the process ends.
+pub fn run() -> io::Result<()> {
+    let mut broker: BrokerChannel = take_channel()?;
+    let (message, mut sockets) = broker.receive().map_err(io::Error::other)?;
+    let (BrokerToDispatcher::Begin(plan) | BrokerToDispatcher::BeginPrivate(plan)) = message else {
+        return Err(io::Error::other("the broker broke the protocol"));
+    };
+    match plan.uid {
+        Some(uid) => privilege::become_user(uid, uid, &[])?,
+        None if nix::unistd::geteuid().is_root() => {
+            return Err(io::Error::other("a dispatcher never works as root"));
+        }
+        None => privilege::clear_capabilities()?,
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    nix::sys::prctl::set_dumpable(false)?;
+    nix::sys::prctl::set_name(c"fdb-dispatcher")?;
+    confine::dispatcher()?;
+    log_to_stderr("", plan.log_level);
+    broker.set_nonblocking(true)?;
+    let now = Instant::now();
+    let dispatcher = Dispatcher {
+        broker,
+        plan,
+        admin_socket: sockets.pop(),
+        scanner_socket: sockets.pop(),
+        openers: BTreeMap::new(),
+        next_opener: 0,
+        scanner: Scanner::absent(now),
+        pool: Pool::default(),
+        workers_max: 0,
+        processors,
+        admins: BTreeMap::new(),
+        next_admin: 0,
+        status: Status::default(),
+        started: now,
+    };
+    match dispatcher.serve() {
+        Ok(()) | Err(ChannelError::Closed) => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+impl Dispatcher {
+    fn serve(mut self) -> Result<(), ChannelError> {
+        loop {
+            let now = Instant::now();
+            self.start_scanner(now)?;
+            self.restart_template(now)?;
+            self.retire_templates(now)?;
+            self.distribute(now);
+            self.flush_templates()?;
+            for source in self.wait(now).map_err(ChannelError::from)? {
+                self.handle(source)?;
+            }
+        }
+    }
+
+    fn handle(&mut self, source: Source) -> Result<(), ChannelError> {
+        match source {
+            Source::Broker => return self.hear_broker(),
+            Source::ScannerSocket => {
+                if let Some(connection) = accept(self.scanner_socket.as_ref()) {
+                    self.admit_scanner(connection);
+                }
+            }
+            Source::AdminSocket => {
+                if let Some(connection) = accept(self.admin_socket.as_ref()) {
+                    self.admit_admin(connection);
+                }
+            }
+            Source::Supervisor => return self.hear_supervisor(),
+            Source::Template(number) => return self.hear_template(number),
+            Source::Opener(id) => self.hear_opener(id),
+            Source::Admin(id) => return self.hear_admin(id),
+        }
+        Ok(())
+    }
+
+    fn wait(&self, now: Instant) -> io::Result<Vec<Source>> {
+        let sources: Vec<(Source, BorrowedFd<'_>)> = [
+            (Source::Broker, Some(self.broker.as_fd())),
+            (Source::ScannerSocket, self.scanner_socket.as_ref().map(AsFd::as_fd)),
+            (Source::AdminSocket, self.admin_socket.as_ref().map(AsFd::as_fd)),
+            (Source::Supervisor, self.scanner.supervisor_fd()),
+        ]
+        .into_iter()
+        .filter_map(|(source, fd)| Some((source, fd?)))
+        .chain(self.scanner.template_fds().map(|(number, fd)| (Source::Template(number), fd)))
+        .chain(self.openers.iter().map(|(id, opener)| (Source::Opener(*id), opener.fd())))
+        .chain(self.admins.iter().map(|(id, admin)| (Source::Admin(*id), admin.fd())))
+        .collect();
+        let mut fds: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        match poll(&mut fds, self.timeout(now)) {
+            Ok(_) => {}
+            Err(nix::Error::EINTR) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        }
+        let ready = sources.iter().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(true));
+        Ok(ready.map(|((source, _), _)| *source).collect())
+    }
+
+    /// Until the next thing that time brings; a little late rather than early.
+    fn timeout(&self, now: Instant) -> PollTimeout {
+        let waiting = !self.demands().is_empty();
+        let absent = self.scanner.absent_since.filter(|_| waiting);
+        let next = [self.pool.next_event(waiting), self.scanner.next_event(now)]
+            .into_iter()
+            .flatten()
+            .chain(absent.and_then(|since| since.checked_add(SCANNER_WAIT)))
+            .min();
+        next.map_or(PollTimeout::NONE, |at| {
+            let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);
+            PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+        })
+    }
+
+    fn hear_broker(&mut self) -> Result<(), ChannelError> {
+        loop {
+            let (message, descriptors) = match self.broker.receive() {
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                received => received?,
+            };
+            let mut descriptors = descriptors.into_iter();
+            match (message, descriptors.next()) {
+                (BrokerToDispatcher::Opener { pid, caller_uid }, Some(link)) => {
+                    self.adopt_opener(pid, caller_uid, link);
+                }
+                (BrokerToDispatcher::Scanner { pid }, Some(link)) => self.adopt_scanner(pid, link),
+                (BrokerToDispatcher::Rules(names), Some(first)) => {
+                    self.rules_came(names, [first].into_iter().chain(descriptors));
+                }
+                (BrokerToDispatcher::RulesEnd, None) => self.rules_complete()?,
+                (BrokerToDispatcher::RulesFailed(reason), None) => self.rules_refused(&reason)?,
+                (BrokerToDispatcher::Reload, None) => self.reload()?,
+                _ => return Err(ChannelError::Closed),
+            }
+        }
+    }
+
+    /// Asks the broker for something.
+    fn ask(&mut self, request: &DispatcherToBroker) -> Result<(), ChannelError> {
+        self.broker.send(request, &[])
+    }
+
+    fn note_error(&mut self, mut message: String) {
+        error!("{message}");
+        message.truncate(message.floor_char_boundary(RULE_ERROR_BYTES_MAX));
+        self.status.last_error = message;
+    }
+}
+
+fn accept(listener: Option<&OwnedFd>) -> Option<OwnedFd> {
+    match accept_with(listener?, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        Ok(connection) => Some(connection),
+        Err(rustix::io::Errno::AGAIN) => None,
+        Err(error) => {
+            info!("accept: {error}");
+            None
+        }
+    }
+}

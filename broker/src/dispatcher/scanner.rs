@@ -1,0 +1,226 @@
+//! The scanner's supervisor as the dispatcher sees it, and the rules on their way to it.
+//!
+//! Runs in the dispatcher. One scanner at a time; its uid is checked when it connects. When it goes, the
+//! dispatcher says so, and scans wait for a bounded time until it comes back.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::escape::Escaped;
+use fdbroker_common::limits::RULE_FILES_MAX;
+use fdbroker_common::scanner_link::{BrokerToSupervisor, SupervisorToBroker};
+use log::{debug, info, warn};
+use serde_bytes::ByteBuf;
+
+use super::Dispatcher;
+use super::templates::Template;
+use crate::dispatch_link::DispatcherToBroker;
+use crate::root::peer::Peer;
+
+type SupervisorChannel = Channel<BrokerToSupervisor, SupervisorToBroker>;
+
+/// Waits between attempts to start what keeps ending.
+pub const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Rule files by name, and the files.
+pub type Rules = (Vec<ByteBuf>, Vec<OwnedFd>);
+
+/// The supervisor, its templates, and the rules that wait for the next one.
+#[derive(Default)]
+pub struct Scanner {
+    supervisor: Option<SupervisorChannel>,
+    /// When fdscand is started next if it is not there, and how long the attempt after that waits.
+    respawn: Option<(Instant, Duration)>,
+    /// The same for a template in place of one that was lost.
+    pub(super) restart: Option<(Instant, Duration)>,
+    /// Process id of the supervisor, for people.
+    pub pid: u32,
+    /// Workers that its administrator wants.
+    pub workers_asked: u32,
+    /// Rules that the broker is sending.
+    coming: Rules,
+    /// Whether rules have been asked for.
+    pub(super) reading: bool,
+    next_template: u32,
+    /// Rules for templates that have been asked for.
+    pub(super) asked: BTreeMap<u32, Rules>,
+    pub(super) templates: BTreeMap<u32, Template>,
+    /// The template that serves.
+    pub current: Option<u32>,
+    /// Since when none has served.
+    pub absent_since: Option<Instant>,
+}
+
+impl Scanner {
+    /// No scanner yet.
+    #[must_use]
+    pub fn absent(now: Instant) -> Self {
+        Self { absent_since: Some(now), ..Self::default() }
+    }
+
+    /// Descriptor to poll.
+    pub fn supervisor_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.supervisor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether one is connected.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.supervisor.is_some()
+    }
+
+    /// When something must be done even if nothing happens.
+    #[must_use]
+    pub fn next_event(&self, now: Instant) -> Option<Instant> {
+        let respawn = self.respawn.map(|(at, _)| at).filter(|_| self.supervisor.is_none());
+        let restart = self.restart.map(|(at, _)| at).filter(|_| self.lacks_template());
+        self.template_events(now).chain(respawn).chain(restart).min()
+    }
+}
+
+impl Dispatcher {
+    /// Has fdscand started if it is not there and the broker starts it.
+    pub(super) fn start_scanner(&mut self, now: Instant) -> Result<(), ChannelError> {
+        let due = self.scanner.respawn.is_none_or(|(at, _)| at <= now);
+        if !self.plan.starts_scanner || self.scanner.is_connected() || !due {
+            return Ok(());
+        }
+        let wait = self.scanner.respawn.map_or(RESTART.0, |(_, wait)| (wait * 2).min(RESTART.1));
+        self.scanner.respawn = now.checked_add(wait).map(|at| (at, wait));
+        self.ask(&DispatcherToBroker::StartScanner)
+    }
+
+    /// A scanner has come up that lasts.
+    pub(super) fn scanner_serves(&mut self) {
+        self.scanner.respawn = None;
+        self.scanner.absent_since = None;
+    }
+
+    /// The broker has started fdscand.
+    pub(super) fn adopt_scanner(&mut self, pid: u32, link: OwnedFd) {
+        if self.scanner.is_connected() {
+            return warn!("fdscand {pid} is not needed: a scanner is connected already");
+        }
+        let channel = SupervisorChannel::adopt(link).and_then(|channel| {
+            channel.set_nonblocking(true)?;
+            Ok(channel)
+        });
+        match channel {
+            Ok(channel) => {
+                info!("scanner connected: pid {pid}");
+                self.scanner.pid = pid;
+                self.scanner.supervisor = Some(channel);
+            }
+            Err(error) => debug!("scanner connection dropped: {error}"),
+        }
+    }
+
+    /// A scanner connects to the scanner socket.
+    pub(super) fn admit_scanner(&mut self, connection: OwnedFd) {
+        match Peer::of(&connection) {
+            Ok(peer) if peer.uid == self.plan.scanner_uid => {
+                self.adopt_scanner(peer.pid, connection)
+            }
+            Ok(peer) => warn!(
+                "scanner socket: uid {} pid {} refused, the scanner is uid {}",
+                peer.uid, peer.pid, self.plan.scanner_uid
+            ),
+            Err(error) => debug!("scanner connection dropped: {error}"),
+        }
+    }
+
+    /// Reads what the supervisor says.
+    pub(super) fn hear_supervisor(&mut self) -> Result<(), ChannelError> {
+        while let Some(channel) = &mut self.scanner.supervisor {
+            match channel.receive() {
+                Ok((SupervisorToBroker::Hello { workers }, _)) => {
+                    self.scanner.workers_asked = workers;
+                    self.read_rules()?;
+                }
+                Ok((SupervisorToBroker::Template { template }, mut link)) => {
+                    self.adopt_template(template, link.pop())?;
+                }
+                Ok((SupervisorToBroker::Failed { template, errno }, _)) => {
+                    self.scanner.asked.remove(&template);
+                    let reason = nix::errno::Errno::from_raw(errno).desc();
+                    let reason = format!("the scanner cannot start a template: {reason}");
+                    self.rules_refused(reason.as_bytes())?;
+                }
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                Err(error) => return self.lose_scanner(&error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the broker for the rules, unless they are on their way.
+    pub(super) fn read_rules(&mut self) -> Result<(), ChannelError> {
+        if std::mem::replace(&mut self.scanner.reading, true) {
+            return Ok(());
+        }
+        self.scanner.coming = Rules::default();
+        self.ask(&DispatcherToBroker::ReadRules)
+    }
+
+    /// Some rule files have come.
+    pub(super) fn rules_came(&mut self, names: Vec<ByteBuf>, files: impl Iterator<Item = OwnedFd>) {
+        if self.scanner.coming.0.len() <= RULE_FILES_MAX {
+            self.scanner.coming.0.extend(names);
+            self.scanner.coming.1.extend(files);
+        }
+    }
+
+    /// All rule files have come: a template is started for them.
+    pub(super) fn rules_complete(&mut self) -> Result<(), ChannelError> {
+        self.scanner.reading = false;
+        let rules = std::mem::take(&mut self.scanner.coming);
+        if rules.0.is_empty() {
+            warn!("no rule files (*.yar, *.yara): only the built-in EICAR test rule is loaded");
+        }
+        let Some(supervisor) = &mut self.scanner.supervisor else {
+            return self.rules_refused(b"no scanner is connected");
+        };
+        self.scanner.next_template = self.scanner.next_template.wrapping_add(1);
+        let template = self.scanner.next_template;
+        match supervisor.send(&BrokerToSupervisor::StartTemplate { template }, &[]) {
+            Ok(()) => {
+                self.scanner.asked.insert(template, rules);
+                Ok(())
+            }
+            Err(error) => self.lose_scanner(&error.to_string()),
+        }
+    }
+
+    /// New rules cannot be used. The old ones go on; a broker that has never served ends.
+    pub(super) fn rules_refused(&mut self, reason: &[u8]) -> Result<(), ChannelError> {
+        self.scanner.reading = false;
+        let line = format!("rules refused: {}", Escaped(reason));
+        self.note_error(line.clone());
+        self.answer_reload_failed(reason);
+        if self.scanner.current.is_none() && !self.has_served() {
+            return self.ask(&DispatcherToBroker::Fail(line.into_bytes().into()));
+        }
+        Ok(())
+    }
+
+    /// The scanner has gone or is sent away.
+    pub(super) fn lose_scanner(&mut self, why: &str) -> Result<(), ChannelError> {
+        if self.scanner.supervisor.take().is_none() {
+            return Ok(());
+        }
+        self.note_error(format!("scanner lost: {why}; scans wait until it comes back"));
+        self.scanner.asked.clear();
+        self.scanner.pid = 0;
+        for number in self.scanner.templates.keys().copied().collect::<Vec<_>>() {
+            self.lose_template(number, why)?;
+        }
+        // A private broker has nobody to wait for.
+        if self.scanner_socket.is_none() && !self.has_served() {
+            let line = format!("the scanner ended: {why}");
+            return self.ask(&DispatcherToBroker::Fail(line.into_bytes().into()));
+        }
+        Ok(())
+    }
+}

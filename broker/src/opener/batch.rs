@@ -1,0 +1,114 @@
+//! Files on their way to a worker: cut into batches by count and by bytes.
+//!
+//! Runs in the opener. A file stays open here until it has been answered, so that it can be given
+//! to another worker when the first one is lost.
+
+use std::collections::VecDeque;
+
+use fdbroker_common::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX};
+
+use super::open::VettedFile;
+
+/// One file that waits for its verdict.
+pub struct Pending {
+    /// The client's number of the target.
+    pub target: u32,
+    /// Path beneath the target.
+    pub path: Vec<u8>,
+    /// What the client calls it, for rules that ask.
+    pub name: Option<Vec<u8>>,
+    /// The file.
+    pub file: VettedFile,
+    /// Whether it was with a worker when that one crashed or overran: it is tried once more, alone.
+    pub suspect: bool,
+}
+
+impl Pending {
+    /// Bytes that a worker has to read.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.file.stamp().size
+    }
+}
+
+/// What waits to be dispatched. Bounded by whoever fills it, see [`Queue::has_room`].
+#[derive(Default)]
+pub struct Queue {
+    ordinary: VecDeque<Pending>,
+    suspects: VecDeque<Pending>,
+}
+
+/// Files that go to a worker in one message.
+pub struct Batch {
+    /// At least one; a suspect is the only one.
+    pub files: Vec<Pending>,
+}
+
+impl Queue {
+    /// Whether another file may be opened ahead of the workers.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.ordinary.len() < BATCH_FILES_MAX.saturating_mul(2)
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ordinary.is_empty() && self.suspects.is_empty()
+    }
+
+    /// How many files wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ordinary.len().saturating_add(self.suspects.len())
+    }
+
+    /// Adds a file.
+    pub fn push(&mut self, pending: Pending) {
+        self.ordinary.push_back(pending);
+    }
+
+    /// Takes a file back that a lost worker has not answered.
+    pub fn put_back(&mut self, pending: Pending) {
+        if pending.suspect {
+            self.suspects.push_back(pending);
+        } else {
+            self.ordinary.push_front(pending);
+        }
+    }
+
+    /// Whether a suspect waits for a worker of its own.
+    #[must_use]
+    pub fn has_suspect(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// The next suspect, for a worker that has nothing else to do.
+    pub fn suspect(&mut self) -> Option<Batch> {
+        let files = vec![self.suspects.pop_front()?];
+        Some(Batch { files })
+    }
+
+    /// The next batch of at most `count` files; a file as large as a batch goes alone.
+    pub fn batch(&mut self, count: usize) -> Option<Batch> {
+        let mut files = Vec::new();
+        let mut bytes = 0_u64;
+        while files.len() < count.clamp(1, BATCH_FILES_MAX) {
+            let Some(next) = self.ordinary.front() else {
+                break;
+            };
+            bytes = bytes.saturating_add(next.size());
+            if bytes > BATCH_BYTES_MAX && !files.is_empty() {
+                break;
+            }
+            files.extend(self.ordinary.pop_front());
+        }
+        (!files.is_empty()).then_some(Batch { files })
+    }
+
+    /// Drops everything: the client has gone.
+    pub fn clear(&mut self) {
+        self.ordinary.clear();
+        self.suspects.clear();
+    }
+}

@@ -1,0 +1,255 @@
+//! The workers lent to this opener, and what each of them has in hand.
+//!
+//! Runs in the opener. A worker is believed only about files that were passed to it, in the order in
+//! which they were passed, once each, and only in rule numbers that exist; one that says anything
+//! else is discarded and its files go to another.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::generation::GenerationId;
+use fdbroker_common::job_link::{Answer, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::lease_link::LossCause;
+use fdbroker_common::limits::{BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX};
+use fdbroker_common::rule_table::RuleTable;
+
+use super::batch::{Batch, Pending};
+
+/// The rules that a worker has loaded.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    /// Names them.
+    pub id: GenerationId,
+    /// How many.
+    pub rules: u32,
+    /// Whether jobs must carry names.
+    pub wants_names: bool,
+    /// Their names.
+    pub table: Rc<RuleTable>,
+}
+
+/// One lent worker.
+pub struct Worker {
+    /// Names the lease.
+    pub lease: u32,
+    /// What it has loaded.
+    pub generation: Generation,
+    channel: Channel<OpenerToWorker, WorkerToOpener>,
+    state: State,
+    /// Whether it has said that it is sealed; one that was kept has said so in an earlier lease.
+    announced: bool,
+    discarded: bool,
+    in_hand: VecDeque<(u32, Pending)>,
+    /// Files of each message that is not fully answered, oldest first.
+    batches: VecDeque<usize>,
+    bytes: u64,
+    next_job: u32,
+    /// When it last answered or got something after having nothing.
+    since: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Takes batches.
+    Serving,
+    /// Wanted back; finishes what it has.
+    Recalled,
+    /// Not used any more; the broker will say what became of it.
+    Lost { overran: bool },
+}
+
+/// What became of a file that a lost worker had in hand.
+pub enum Leftover {
+    /// To be tried again.
+    Again(Pending),
+    /// It ended a worker of its own: the signal, 0 if unknown.
+    Crashed(Pending, i32),
+    /// It kept a worker of its own busy beyond the deadline.
+    Overran(Pending),
+}
+
+impl Worker {
+    /// Takes a worker that the broker lends.
+    ///
+    /// # Errors
+    /// The descriptor is no connection.
+    pub fn adopt(lease: u32, connection: OwnedFd, generation: Generation) -> std::io::Result<Self> {
+        let channel = Channel::adopt(connection)?;
+        channel.set_nonblocking(true)?;
+        Ok(Self {
+            lease,
+            generation,
+            channel,
+            state: State::Serving,
+            announced: false,
+            discarded: false,
+            in_hand: VecDeque::new(),
+            batches: VecDeque::new(),
+            bytes: 0,
+            next_job: 0,
+            since: Instant::now(),
+        })
+    }
+
+    /// Descriptor to poll, unless the worker is lost.
+    #[must_use]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        (!matches!(self.state, State::Lost { .. })).then(|| self.channel.as_fd())
+    }
+
+    /// Whether it has nothing in hand.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.in_hand.is_empty()
+    }
+
+    /// Whether it could take a first batch at once.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.is_idle() && self.state == State::Serving
+    }
+
+    /// Bytes in hand if it can take another batch; a suspect, or much to read, keeps others away.
+    #[must_use]
+    pub fn load(&self) -> Option<u64> {
+        let open = self.state == State::Serving
+            && self.batches.len() < BATCHES_IN_FLIGHT_MAX
+            && self.bytes <= BATCH_BYTES_MAX
+            && !self.in_hand.iter().any(|(_, pending)| pending.suspect);
+        open.then_some(self.bytes)
+    }
+
+    /// Whether it was recalled and has answered everything.
+    #[must_use]
+    pub fn is_returnable(&self) -> bool {
+        self.state == State::Recalled && self.is_idle()
+    }
+
+    /// No more batches for this one.
+    pub fn recall(&mut self) {
+        if self.state == State::Serving {
+            self.state = State::Recalled;
+        }
+    }
+
+    /// When its deadline is over, given the time that one file may take.
+    #[must_use]
+    pub fn deadline(&self, per_file: Duration) -> Option<Instant> {
+        let waiting = !self.is_idle() && !matches!(self.state, State::Lost { .. });
+        waiting.then(|| self.since.checked_add(per_file)).flatten()
+    }
+
+    /// Not to be used any more.
+    pub fn give_up(&mut self, overran: bool) {
+        if !matches!(self.state, State::Lost { .. }) {
+            self.state = State::Lost { overran };
+        }
+    }
+
+    /// Passes a batch. What could not be sent comes back.
+    pub fn pass(&mut self, batch: Batch, bytes_max: u64) -> Option<Batch> {
+        let jobs = batch
+            .files
+            .iter()
+            .enumerate()
+            .map(|(index, pending)| Job {
+                id: self.next_job.wrapping_add(u32::try_from(index).unwrap_or(0)),
+                stamp: pending.file.stamp(),
+                bytes_max,
+                name: pending.name.clone().filter(|_| self.generation.wants_names).map(Into::into),
+            })
+            .collect();
+        let files: Vec<BorrowedFd<'_>> =
+            batch.files.iter().map(|pending| pending.file.as_fd()).collect();
+        match self.channel.send(&OpenerToWorker::Scan(jobs), &files) {
+            Ok(()) => {}
+            Err(ChannelError::WouldBlock) => return Some(batch),
+            Err(_) => {
+                self.give_up(false);
+                return Some(batch);
+            }
+        }
+        if self.is_idle() {
+            self.since = Instant::now();
+        }
+        self.batches.push_back(batch.files.len());
+        for pending in batch.files {
+            self.bytes = self.bytes.saturating_add(pending.size());
+            self.in_hand.push_back((self.next_job, pending));
+            self.next_job = self.next_job.wrapping_add(1);
+        }
+        None
+    }
+
+    /// Reads what the worker says: answered files with their answers. What was answered before it
+    /// went, or said what it may not, stands.
+    pub fn hear(&mut self) -> Vec<(Pending, Answer)> {
+        let mut answered = Vec::new();
+        while !matches!(self.state, State::Lost { .. }) {
+            match self.channel.receive() {
+                Ok((WorkerToOpener::Ready(id), _))
+                    if !self.announced && id == self.generation.id =>
+                {
+                    self.announced = true;
+                }
+                Ok((WorkerToOpener::Answers(answers), _)) => self.take(answers, &mut answered),
+                Err(ChannelError::WouldBlock) => break,
+                Ok(_) | Err(_) => self.give_up(false),
+            }
+        }
+        answered
+    }
+
+    fn take(&mut self, answers: Vec<Answer>, answered: &mut Vec<(Pending, Answer)>) {
+        self.since = Instant::now();
+        for answer in answers {
+            if self.in_hand.front().is_none_or(|(id, _)| *id != answer.id) {
+                return self.give_up(false);
+            }
+            if let Some((_, pending)) = self.in_hand.pop_front() {
+                self.bytes = self.bytes.saturating_sub(pending.size());
+                answered.push((pending, answer));
+            }
+            if let Some(front) = self.batches.front_mut() {
+                *front = front.saturating_sub(1);
+                if *front == 0 {
+                    self.batches.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Whether the broker has yet to be told that this worker is of no use; true once.
+    pub fn to_be_discarded(&mut self) -> bool {
+        matches!(self.state, State::Lost { .. }) && !std::mem::replace(&mut self.discarded, true)
+    }
+
+    /// The broker has said what became of this worker: what becomes of its files.
+    pub fn leftovers(mut self, cause: LossCause) -> Vec<Leftover> {
+        let blame = match (self.state, cause) {
+            (State::Lost { overran: true }, _) => Some(None),
+            (_, LossCause::Signal(signal)) => Some(Some(signal)),
+            (State::Lost { .. }, _) | (_, LossCause::Exit(_) | LossCause::Unknown) => Some(Some(0)),
+            (_, LossCause::Killed) => None,
+        };
+        let mut leftovers: Vec<Leftover> = self
+            .in_hand
+            .drain(..)
+            .map(|(_, mut pending)| match (blame, pending.suspect) {
+                (None, _) => Leftover::Again(pending),
+                (Some(_), false) => {
+                    pending.suspect = true;
+                    Leftover::Again(pending)
+                }
+                (Some(Some(signal)), true) => Leftover::Crashed(pending, signal),
+                (Some(None), true) => Leftover::Overran(pending),
+            })
+            .collect();
+        // They are put back at the front of the queue one by one.
+        leftovers.reverse();
+        leftovers
+    }
+}

@@ -1,0 +1,194 @@
+//! The session's dealings with the dispatcher and with the workers that it lends.
+//!
+//! Runs in the opener. A worker that is lost costs at most the file that ended it: the others that it
+//! had in hand go to the next one.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Instant;
+
+use fdbroker_common::channel::ChannelError;
+use fdbroker_common::client_link::Refusal;
+use fdbroker_common::generation::GenerationId;
+use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
+use fdbroker_common::limits::{BATCH_FILES_MAX, WORKERS_MAX};
+use fdbroker_common::outcome::Failure;
+use fdbroker_common::rule_table::RuleTable;
+
+use super::batch::Batch;
+use super::fleet::{Generation, Leftover, Worker};
+use super::scan::Scan;
+use super::session::{FIRST_BATCH_FILES, Gone, Session};
+
+impl Session {
+    pub(super) fn dispatch(&mut self) {
+        let Some(scan) = &mut self.scan else {
+            return;
+        };
+        let more_to_come = scan.has_work();
+        let bytes_max = scan.file_bytes_max();
+        loop {
+            let least = self
+                .workers
+                .iter_mut()
+                .filter_map(|worker| Some((worker.load()?, worker)))
+                .min_by_key(|(load, _)| *load);
+            let Some((_, worker)) = least else {
+                return;
+            };
+            let idle = worker.is_idle();
+            let batch: Option<Batch> = if scan.queue.has_suspect() && idle {
+                scan.queue.suspect()
+            } else if idle {
+                scan.queue.batch(FIRST_BATCH_FILES)
+            } else if more_to_come && scan.queue.len() < BATCH_FILES_MAX {
+                None
+            } else {
+                scan.queue.batch(BATCH_FILES_MAX)
+            };
+            let Some(batch) = batch else {
+                return;
+            };
+            if let Some(back) = worker.pass(batch, bytes_max) {
+                back.files.into_iter().rev().for_each(|pending| scan.queue.put_back(pending));
+                return;
+            }
+        }
+    }
+
+    /// Wants one worker more while files wait that no worker takes, and none without a scan.
+    pub(super) fn ask_for_workers(&mut self) -> Result<(), Gone> {
+        let held = u32::try_from(self.workers.len()).unwrap_or(WORKERS_MAX);
+        let want = match &self.scan {
+            Some(scan) if scan.queue.len() >= FIRST_BATCH_FILES || scan.queue.has_suspect() => {
+                held.saturating_add(1)
+            }
+            Some(_) => held.max(1),
+            None => 0,
+        };
+        let want = want.min(WORKERS_MAX);
+        if want == self.wanted || (want > 0 && want < self.wanted) {
+            return Ok(());
+        }
+        self.wanted = want;
+        self.tell_dispatcher(OpenerToDispatcher::Want(want))
+    }
+
+    pub(super) fn return_recalled(&mut self) -> Result<(), Gone> {
+        while let Some(index) = self.workers.iter().position(Worker::is_returnable) {
+            let worker = self.workers.swap_remove(index);
+            self.wanted = 0;
+            self.tell_dispatcher(OpenerToDispatcher::Return { lease: worker.lease })?;
+        }
+        Ok(())
+    }
+
+    /// Has workers ended that are beyond their deadline, gone, or not to be believed.
+    pub(super) fn discard_useless(&mut self, now: Instant) -> Result<(), Gone> {
+        let per_file = self.scan.as_ref().map(Scan::file_deadline);
+        let mut useless = Vec::new();
+        for worker in &mut self.workers {
+            if per_file.and_then(|per_file| worker.deadline(per_file)).is_some_and(|at| at <= now) {
+                worker.give_up(true);
+            }
+            if worker.to_be_discarded() {
+                useless.push(worker.lease);
+            }
+        }
+        useless
+            .into_iter()
+            .try_for_each(|lease| self.tell_dispatcher(OpenerToDispatcher::Discard { lease }))
+    }
+
+    pub(super) fn hear_worker(&mut self, lease: u32) {
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.lease == lease) else {
+            return;
+        };
+        let table = Rc::clone(&worker.generation.table);
+        let answered = worker.hear();
+        if let (Some(scan), Some(client)) = (&mut self.scan, &mut self.client) {
+            for (pending, answer) in answered {
+                scan.answered(client, pending, answer, &table);
+            }
+        }
+    }
+
+    /// Reads what the dispatcher says.
+    pub(super) fn hear_dispatcher(&mut self) -> Result<(), Gone> {
+        loop {
+            let (message, descriptors) = match self.dispatcher.receive() {
+                Ok(received) => received,
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                Err(error) => return Err(Gone::Link(error)),
+            };
+            match message {
+                DispatcherToOpener::Lease { lease, generation, rules, wants_names } => {
+                    let about = (generation, rules, wants_names);
+                    self.adopt(lease, about, descriptors)
+                        .map_err(|error| Gone::Link(ChannelError::Io(error)))?;
+                    self.accept();
+                }
+                DispatcherToOpener::Recall { lease } => {
+                    let mut workers = self.workers.iter_mut();
+                    workers.find(|worker| worker.lease == lease).map(Worker::recall).unwrap_or(());
+                }
+                DispatcherToOpener::Lost { lease, cause } => self.worker_lost(lease, cause),
+                DispatcherToOpener::NoScanner => {
+                    self.wanted = 0;
+                    if self.scan.is_some() {
+                        return Err(self.refuse(Refusal::NoScanner));
+                    }
+                }
+            }
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        lease: u32,
+        about: (GenerationId, u32, bool),
+        mut descriptors: Vec<OwnedFd>,
+    ) -> std::io::Result<()> {
+        let (Some(table), Some(connection)) = (descriptors.pop(), descriptors.pop()) else {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        };
+        let (id, rules, wants_names) = about;
+        let table = match &self.tables {
+            Some((known, names)) if *known == id => Rc::clone(names),
+            _ => Rc::new(RuleTable::read(table).map_err(std::io::Error::other)?),
+        };
+        self.tables = Some((id, Rc::clone(&table)));
+        let generation = Generation { id, rules, wants_names, table };
+        self.workers.push(Worker::adopt(lease, connection, generation)?);
+        Ok(())
+    }
+
+    fn worker_lost(&mut self, lease: u32, cause: LossCause) {
+        // What it had answered before it went still counts.
+        self.hear_worker(lease);
+        let Some(index) = self.workers.iter().position(|worker| worker.lease == lease) else {
+            return;
+        };
+        let worker = self.workers.swap_remove(index);
+        self.wanted = 0;
+        let (Some(scan), Some(client)) = (&mut self.scan, &mut self.client) else {
+            return;
+        };
+        let seconds = u32::try_from(scan.file_deadline().as_secs()).unwrap_or(u32::MAX);
+        for leftover in worker.leftovers(cause) {
+            match leftover {
+                Leftover::Again(pending) => scan.queue.put_back(pending),
+                Leftover::Crashed(pending, signal) => {
+                    scan.failed(client, pending, Failure::WorkerCrashed(signal))
+                }
+                Leftover::Overran(pending) => {
+                    scan.failed(client, pending, Failure::TimedOut(seconds))
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_dispatcher(&mut self, message: OpenerToDispatcher) -> Result<(), Gone> {
+        self.dispatcher.send(&message, &[]).map_err(Gone::Link)
+    }
+}

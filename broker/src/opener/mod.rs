@@ -1,0 +1,84 @@
+//! The opener: acts for one caller, with the caller's rights, and is expendable.
+//!
+//! A fresh process that is root only until it has been told whom to serve; then it has the caller's
+//! uid, gid and groups and no capability (or, for callers who may read everything, a uid of its own
+//! with `DAC_READ_SEARCH`), and its own fence. It parses what the client says, resolves, walks, opens
+//! and passes descriptors to the workers lent to it, one client at a time. It writes no file,
+//! starts nothing, connects to nothing, and never reads a file that is scanned.
+
+pub mod batch;
+pub mod exclude;
+pub mod filesystem;
+pub mod fleet;
+pub mod lending;
+pub mod open;
+pub mod reports;
+pub mod scan;
+pub mod session;
+pub mod walk;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::lease_link::{DispatcherToOpener, OpenerToDispatcher};
+use fdbroker_common::limits::GROUPS_MAX;
+use fdbroker_common::opener_link::{BrokerToOpener, Identity, OpenerToBroker};
+use fdbroker_common::stdio::take_channel;
+
+use crate::confine;
+use crate::root::privilege;
+use open::OpenContext;
+use session::Session;
+
+/// First argument that selects this role.
+pub const ROLE: &str = "--opener";
+
+/// The opener's end of the link to the broker.
+pub type BrokerChannel = Channel<OpenerToBroker, BrokerToOpener>;
+/// The opener's end of the lease link.
+pub type DispatcherChannel = Channel<OpenerToDispatcher, DispatcherToOpener>;
+
+/// Serves until the broker closes the link.
+///
+/// # Errors
+/// When the identity cannot be taken, or the broker breaks the protocol: the process ends.
+pub fn run() -> io::Result<()> {
+    let mut broker: BrokerChannel = take_channel()?;
+    let dispatcher = DispatcherChannel::adopt(become_told(&mut broker)?)?;
+    let context = Rc::new(OpenContext::new()?);
+    nix::sys::prctl::set_dumpable(false)?;
+    nix::sys::prctl::set_name(c"fdb-opener")?;
+    confine::opener()?;
+    broker.set_nonblocking(true)?;
+    dispatcher.set_nonblocking(true)?;
+    match Session::new(broker, dispatcher, context).serve() {
+        Ok(()) | Err(ChannelError::Closed) => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// Hears whom to serve, becomes that, and cannot go back.
+fn become_told(broker: &mut BrokerChannel) -> io::Result<OwnedFd> {
+    let mut groups = Vec::new();
+    let (identity, lease_link) = loop {
+        let (message, mut link) = broker.receive().map_err(io::Error::other)?;
+        match (message, link.pop()) {
+            (BrokerToOpener::Groups(more), None) if groups.len() <= GROUPS_MAX => {
+                groups.extend(more)
+            }
+            (BrokerToOpener::Become(identity), Some(link)) => break (identity, link),
+            _ => return Err(io::Error::other("the broker broke the protocol")),
+        }
+    };
+    match identity {
+        Identity::Caller { uid, gid } => privilege::become_user(uid, gid, &groups)?,
+        Identity::ReadAll { uid } => privilege::become_reader(uid)?,
+        Identity::Unchanged if nix::unistd::geteuid().is_root() => {
+            return Err(io::Error::other("an opener never works as root"));
+        }
+        Identity::Unchanged => privilege::clear_capabilities()?,
+    }
+    Ok(lease_link)
+}

@@ -1,0 +1,123 @@
+//! Reports on their way to the client, gathered into messages.
+//!
+//! Runs in the opener. A client that does not read makes the walk wait; nothing is dropped.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Report};
+use fdbroker_common::limits::{PROGRESS_INTERVAL, REPORT_BYTES_SOFT_MAX, REPORTS_PER_MESSAGE_MAX};
+use fdbroker_common::outcome::Outcome;
+use fdbroker_common::totals::Totals;
+
+/// What the rest of a report takes in a message, generously.
+const REPORT_OVERHEAD_BYTES: usize = 48;
+
+/// The opener's end of the client link.
+pub type ClientChannel = Channel<OpenerToClient, ClientToOpener>;
+
+/// The client, with what waits to be told to it.
+pub struct Client {
+    channel: ClientChannel,
+    gathered: Vec<Report>,
+    bytes: usize,
+    unsent: std::collections::VecDeque<OpenerToClient>,
+    last_sent: Instant,
+}
+
+impl Client {
+    /// Takes the connection.
+    #[must_use]
+    pub fn new(channel: ClientChannel) -> Self {
+        Self {
+            channel,
+            gathered: Vec::new(),
+            bytes: 0,
+            unsent: std::collections::VecDeque::new(),
+            last_sent: Instant::now(),
+        }
+    }
+
+    /// Descriptor to poll.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// Whether it has taken what it was told so far.
+    #[must_use]
+    pub fn keeps_up(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// As [`Channel::receive`].
+    pub fn receive(&mut self) -> Result<(ClientToOpener, Vec<std::os::fd::OwnedFd>), ChannelError> {
+        self.channel.receive()
+    }
+
+    /// Adds a report to the next message.
+    pub fn report(&mut self, report: Report) {
+        let names = match &report.outcome {
+            Outcome::Match { rules } => rules.iter().map(|rule| rule.len().saturating_add(4)).sum(),
+            _ => 0_usize,
+        };
+        let bytes = report.path.len().saturating_add(names).saturating_add(REPORT_OVERHEAD_BYTES);
+        if self.bytes.saturating_add(bytes) > REPORT_BYTES_SOFT_MAX
+            || self.gathered.len() >= REPORTS_PER_MESSAGE_MAX
+        {
+            self.gather();
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.gathered.push(report);
+    }
+
+    /// Sends everything that is gathered, then this message.
+    pub fn tell(&mut self, message: OpenerToClient) {
+        self.gather();
+        self.unsent.push_back(message);
+    }
+
+    /// Closes the current message so that it is sent.
+    pub fn gather(&mut self) {
+        if !self.gathered.is_empty() {
+            self.bytes = 0;
+            let reports = std::mem::take(&mut self.gathered);
+            self.unsent.push_back(OpenerToClient::Reports(reports));
+        }
+    }
+
+    /// Sends what the client takes now.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn flush(&mut self) -> Result<(), ChannelError> {
+        while let Some(message) = self.unsent.front() {
+            match self.channel.send(message, &[]) {
+                Ok(()) => {
+                    self.unsent.pop_front();
+                    self.last_sent = Instant::now();
+                }
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a sign of life when nothing else has for a while.
+    pub fn keep_alive(&mut self, totals: &Totals, now: Instant) {
+        if self.keeps_up() && now.saturating_duration_since(self.last_sent) >= PROGRESS_INTERVAL {
+            self.tell(OpenerToClient::Progress(*totals));
+        }
+    }
+
+    /// When the next sign of life is due.
+    #[must_use]
+    pub fn next_event(&self) -> Option<Instant> {
+        self.last_sent.checked_add(PROGRESS_INTERVAL)
+    }
+}

@@ -1,0 +1,244 @@
+//! One scan of one client: its targets, the walk through them, and what has come of it so far.
+//!
+//! Runs in the opener. Opens files only as fast as workers and client take them.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdbroker_common::client_link::{OpenerToClient, Refusal, Report, ScanOptions, Target};
+use fdbroker_common::job_link::{Answer, Finding};
+use fdbroker_common::limits::{
+    FILE_BYTES_MAX, FILE_DEADLINE_DEFAULT, FILE_DEADLINE_MAX, PATH_BYTES_MAX,
+    TARGETS_PER_MESSAGE_MAX,
+};
+use fdbroker_common::outcome::{Failure, Limit, Outcome};
+use fdbroker_common::rule_table::RuleTable;
+use fdbroker_common::totals::Totals;
+
+use super::batch::{Pending, Queue};
+use super::exclude::Excludes;
+use super::open::{OpenContext, VettedFile};
+use super::reports::Client;
+use super::walk::{Step, Walk, WalkOptions};
+
+/// Most bytes of rule names in one report.
+const RULE_NAMES_BYTES_MAX: usize = 16 * 1024;
+
+/// A scan that goes on.
+pub struct Scan {
+    options: ScanOptions,
+    walk_options: Rc<WalkOptions>,
+    context: Rc<OpenContext>,
+    targets: VecDeque<(Target, OwnedFd)>,
+    all_told: bool,
+    walk: Option<(Target, Walk)>,
+    /// Files that wait for a worker.
+    pub queue: Queue,
+    /// What has become of files so far.
+    pub totals: Totals,
+}
+
+impl Scan {
+    /// Begins.
+    ///
+    /// # Errors
+    /// The options cannot be met.
+    pub fn new(options: ScanOptions, context: Rc<OpenContext>) -> Result<Self, Refusal> {
+        let excludes = Excludes::new(&options.excludes).map_err(|_| Refusal::BadPattern)?;
+        let walk_options = Rc::new(WalkOptions {
+            one_filesystem: options.one_filesystem,
+            follow_links: options.follow_links,
+            excludes,
+        });
+        Ok(Self {
+            options,
+            walk_options,
+            context,
+            targets: VecDeque::new(),
+            all_told: false,
+            walk: None,
+            queue: Queue::default(),
+            totals: Totals::default(),
+        })
+    }
+
+    /// Time that one file may take.
+    #[must_use]
+    pub fn file_deadline(&self) -> Duration {
+        match self.options.file_deadline_s {
+            0 => FILE_DEADLINE_DEFAULT,
+            seconds => Duration::from_secs(u64::from(seconds)).min(FILE_DEADLINE_MAX),
+        }
+    }
+
+    /// Largest file that is read.
+    #[must_use]
+    pub fn file_bytes_max(&self) -> u64 {
+        match self.options.file_bytes_max {
+            0 => FILE_BYTES_MAX,
+            bytes => bytes.min(FILE_BYTES_MAX),
+        }
+    }
+
+    /// More targets.
+    pub fn add(&mut self, targets: Vec<Target>, descriptors: Vec<OwnedFd>) {
+        self.targets.extend(targets.into_iter().zip(descriptors));
+    }
+
+    /// No more targets.
+    pub fn all_told(&mut self) {
+        self.all_told = true;
+    }
+
+    /// Whether the client may still send targets.
+    #[must_use]
+    pub fn takes_targets(&self) -> bool {
+        !self.all_told
+    }
+
+    /// Whether the next message of the client should be read now.
+    #[must_use]
+    pub fn wants_targets(&self) -> bool {
+        self.targets.len() < TARGETS_PER_MESSAGE_MAX
+    }
+
+    /// Whether there is something left to open.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.walk.is_some() || !self.targets.is_empty()
+    }
+
+    /// Whether everything has been opened and dispatched.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.all_told && !self.has_work() && self.queue.is_empty()
+    }
+
+    /// Opens the next file, or enters the next directory.
+    pub fn step(&mut self, client: &mut Client) {
+        let Some((target, walk)) = &mut self.walk else {
+            if let Some((target, descriptor)) = self.targets.pop_front() {
+                let walk = Walk::new(
+                    descriptor,
+                    target.name.to_vec(),
+                    Rc::clone(&self.walk_options),
+                    Rc::clone(&self.context),
+                );
+                self.walk = Some((target, walk));
+            }
+            return;
+        };
+        let id = target.id;
+        match walk.next() {
+            Step::File { path, file } => {
+                let name = full_name(&target.name, &path);
+                self.found(id, path, name, file, client);
+            }
+            Step::Outcome { path, outcome, size } => {
+                self.report(client, (id, path), size, 0, outcome)
+            }
+            Step::Pause => {}
+            Step::End => self.walk = None,
+        }
+    }
+
+    fn found(
+        &mut self,
+        target: u32,
+        path: Vec<u8>,
+        name: Vec<u8>,
+        file: VettedFile,
+        client: &mut Client,
+    ) {
+        let size = file.stamp().size;
+        if size > self.file_bytes_max() {
+            let outcome = Outcome::Incomplete { limit: Limit::FileSize, read: 0, total: size };
+            return self.report(client, (target, path), size, 0, outcome);
+        }
+        self.queue.push(Pending { target, path, name: Some(name), file, suspect: false });
+    }
+
+    /// A worker has answered.
+    pub fn answered(
+        &mut self,
+        client: &mut Client,
+        pending: Pending,
+        answer: Answer,
+        table: &RuleTable,
+    ) {
+        let size = pending.size();
+        let outcome = outcome(answer.finding, answer.read, size, table);
+        self.report(client, (pending.target, pending.path), size, answer.read.min(size), outcome);
+    }
+
+    /// A file could not be judged.
+    pub fn failed(&mut self, client: &mut Client, pending: Pending, failure: Failure) {
+        let size = pending.size();
+        self.report(client, (pending.target, pending.path), size, 0, Outcome::Error(failure));
+    }
+
+    fn report(
+        &mut self,
+        client: &mut Client,
+        file: (u32, Vec<u8>),
+        size: u64,
+        read: u64,
+        outcome: Outcome,
+    ) {
+        self.totals.add(&outcome, read);
+        if self.options.omit_clean && outcome == Outcome::Clean {
+            return;
+        }
+        let (target, path) = file;
+        client.report(Report { target, path: path.into(), size, outcome });
+    }
+
+    /// Tells the client that all is done, and with what result.
+    pub fn finish(&self, client: &mut Client) {
+        client.tell(OpenerToClient::Done(self.totals));
+    }
+}
+
+/// What a worker's finding means for the caller. `Clean` needs every byte to have been read.
+fn outcome(finding: Finding, read: u64, size: u64, table: &RuleTable) -> Outcome {
+    match finding {
+        Finding::Clean if read == size => Outcome::Clean,
+        Finding::Clean => Outcome::Error(Failure::Engine),
+        Finding::Match(rules) => {
+            let mut bytes = 0_usize;
+            let names: Option<Vec<String>> =
+                rules.iter().map(|rule| table.name(*rule).map(str::to_owned)).collect();
+            match names {
+                // A rule that does not exist: the worker lies, and nothing that it says counts.
+                None => Outcome::Error(Failure::Engine),
+                Some(mut names) => {
+                    names.retain(|name| {
+                        bytes = bytes.saturating_add(name.len());
+                        bytes <= RULE_NAMES_BYTES_MAX
+                    });
+                    Outcome::Match { rules: names }
+                }
+            }
+        }
+        Finding::Incomplete(limit) => Outcome::Incomplete { limit, read, total: size },
+        Finding::Unstable(change) => Outcome::Unstable(change),
+        Finding::ReadError(errno) => Outcome::Error(Failure::System(errno)),
+        Finding::Refused => Outcome::Error(Failure::Refused),
+        Finding::EngineError => Outcome::Error(Failure::Engine),
+    }
+}
+
+/// The client's name for a file, for rules that look at names; never used to open anything.
+fn full_name(target: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut name = target.to_vec();
+    if !path.is_empty() {
+        if !name.ends_with(b"/") {
+            name.push(b'/');
+        }
+        name.extend_from_slice(path);
+    }
+    name.truncate(PATH_BYTES_MAX);
+    name
+}

@@ -1,0 +1,191 @@
+//! Admission: a connection comes, the kernel says whose it is, policy decides, an opener gets it.
+//!
+//! Runs in the broker. Nothing that a client sends is read here; a connection that must wait waits
+//! unread, and the only thing ever said to a client is that it is refused.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::rc::Rc;
+use std::time::Instant;
+
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Refusal};
+use fdbroker_common::limits::{
+    CONNECTIONS_WAITING_MAX, CONNECTIONS_WAITING_PER_UID_MAX, OPENER_IDLE, OPENERS_MAX,
+    OPENERS_PER_UID_MAX,
+};
+use fdbroker_common::opener_link::BrokerToOpener;
+use log::{debug, error, info, warn};
+
+use super::peer::Peer;
+use super::policy::{Authorization, Grant, authorise};
+use super::spawn::{self, OpenerChannel};
+use super::{Broker, End};
+use crate::dispatch_link::BrokerToDispatcher;
+
+/// Names an opener.
+pub type OpenerId = u32;
+
+/// One opener process.
+pub struct Opener {
+    child: Child,
+    /// Our end of its link.
+    pub channel: OpenerChannel,
+    grant: Rc<Grant>,
+    /// Whether it has a client.
+    pub busy: bool,
+    /// When it last became idle or busy.
+    pub since: Instant,
+}
+
+/// A connection that waits for an opener.
+pub struct Waiting {
+    connection: OwnedFd,
+    grant: Rc<Grant>,
+}
+
+impl Broker {
+    /// Decides on one new connection.
+    pub(super) fn admit(&mut self, connection: OwnedFd) {
+        let peer = match Peer::of(&connection) {
+            Ok(peer) => peer,
+            Err(error) => return debug!("connection dropped: {error}"),
+        };
+        let Peer { uid, gid, pid, .. } = peer;
+        match authorise(&peer, self.settings.mode) {
+            Authorization::Allowed(_) if !self.may_wait(uid) => {
+                warn!("connection: uid {uid} gid {gid} pid {pid} refused: too many wait");
+                refuse(connection, Refusal::TooManyConnections);
+            }
+            Authorization::Allowed(grant) => {
+                info!("connection: uid {uid} gid {gid} pid {pid} allowed");
+                self.waiting.push_back(Waiting { connection, grant: Rc::new(grant) });
+            }
+            Authorization::Denied(refusal) => {
+                warn!("connection: uid {uid} gid {gid} pid {pid} denied: {refusal}");
+                refuse(connection, refusal);
+            }
+        }
+    }
+
+    fn may_wait(&self, uid: u32) -> bool {
+        let of_user = self.waiting.iter().filter(|other| other.grant.caller_uid() == uid).count();
+        self.waiting.len() < CONNECTIONS_WAITING_MAX && of_user < CONNECTIONS_WAITING_PER_UID_MAX
+    }
+
+    /// Hands waiting connections to openers, as far as the caps allow.
+    pub(super) fn hand_over(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let mut openers = self.openers.iter();
+            let idle = openers.find(|(_, opener)| !opener.busy && *opener.grant == *waiting.grant);
+            let id = match idle.map(|(id, _)| *id) {
+                Some(id) => id,
+                None if !self.has_room(waiting.grant.caller_uid()) => {
+                    self.waiting.push_back(waiting);
+                    continue;
+                }
+                None => match self.start_opener(&waiting.grant) {
+                    Ok(id) => id,
+                    Err(error) => {
+                        error!("cannot start an opener: {error}");
+                        refuse(waiting.connection, Refusal::Overloaded);
+                        continue;
+                    }
+                },
+            };
+            self.serve(id, &waiting.connection);
+        }
+    }
+
+    /// Whether another opener may be started; an idle one of somebody else makes room.
+    fn has_room(&mut self, uid: u32) -> bool {
+        // Openers that were killed but hang in the kernel count until they are gone.
+        let hanging = self.children.iter().filter(|(_, owner)| *owner == uid).count();
+        let owners = self.openers.values().map(|opener| opener.grant.caller_uid());
+        let of_user = owners.filter(|owner| *owner == uid).count();
+        if of_user.saturating_add(hanging) >= OPENERS_PER_UID_MAX {
+            return false;
+        }
+        if self.openers.len().saturating_add(self.children.len()) < OPENERS_MAX {
+            return true;
+        }
+        let idle = self.openers.iter().find(|(_, opener)| !opener.busy).map(|(id, _)| *id);
+        idle.inspect(|id| self.drop_opener(*id, "makes room")).is_some()
+    }
+
+    fn start_opener(&mut self, grant: &Rc<Grant>) -> io::Result<OpenerId> {
+        let (child, channel, lease) = spawn::opener(grant)?;
+        let (pid, caller_uid) = (child.id(), grant.caller_uid());
+        self.tell_dispatcher(BrokerToDispatcher::Opener { pid, caller_uid }, vec![lease]);
+        self.next_opener = self.next_opener.wrapping_add(1);
+        let grant = Rc::clone(grant);
+        let opener = Opener { child, channel, grant, busy: false, since: Instant::now() };
+        self.openers.insert(self.next_opener, opener);
+        Ok(self.next_opener)
+    }
+
+    fn serve(&mut self, id: OpenerId, connection: &OwnedFd) {
+        let Some(opener) = self.openers.get_mut(&id) else {
+            return;
+        };
+        opener.busy = true;
+        if let Err(error) = opener.channel.send(&BrokerToOpener::Serve, &[connection.as_fd()]) {
+            self.drop_opener(id, &error.to_string());
+        }
+    }
+
+    /// Reads what an opener says: that it is idle, or that it has ended.
+    pub(super) fn hear_opener(&mut self, id: OpenerId) {
+        while let Some(opener) = self.openers.get_mut(&id) {
+            match opener.channel.receive() {
+                Ok(_) => {
+                    opener.busy = false;
+                    opener.since = Instant::now();
+                    self.served();
+                }
+                Err(ChannelError::WouldBlock) => return,
+                Err(error) => self.drop_opener(id, &error.to_string()),
+            }
+        }
+    }
+
+    /// A private broker ends with its one connection.
+    fn served(&mut self) {
+        if self.dir.is_none() {
+            self.end.get_or_insert(End::Served);
+        }
+    }
+
+    /// Ends an opener. Its workers end with its lease link.
+    pub(super) fn drop_opener(&mut self, id: OpenerId, why: &str) {
+        if let Some(opener) = self.openers.remove(&id) {
+            debug!("opener {}: {why}", opener.child.id());
+            let uid = opener.grant.caller_uid();
+            self.children.extend(spawn::end(opener.child).map(|child| (child, uid)));
+            self.served();
+        }
+    }
+
+    /// Ends openers that have been idle for long.
+    pub(super) fn retire_openers(&mut self, now: Instant) {
+        let is_old = |since| now.saturating_duration_since(since) >= OPENER_IDLE;
+        let openers = self.openers.iter();
+        let old = openers.filter(|(_, opener)| !opener.busy && is_old(opener.since));
+        for id in old.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.drop_opener(id, "idle for long");
+        }
+    }
+}
+
+/// Tells a client that it is refused, if it listens, and closes.
+fn refuse(connection: OwnedFd, refusal: Refusal) {
+    let told =
+        Channel::<OpenerToClient, ClientToOpener>::adopt(connection).and_then(|mut channel| {
+            channel.set_nonblocking(true)?;
+            channel.send(&OpenerToClient::Refused(refusal), &[]).map_err(io::Error::other)
+        });
+    if let Err(error) = told {
+        debug!("refusal not delivered: {error}");
+    }
+}

@@ -1,0 +1,343 @@
+//! The broker: the only lasting process with uid 0, or an ordinary user's own.
+//!
+//! Single-threaded, fenced after start-up. Per connection: accept, ask the kernel who is there,
+//! authorise, hand over to an opener. It also opens the administrator's rule files and starts the other
+//! processes. It never reads a client's message, resolves a client's path, opens a client's file or
+//! sees a verdict; workers and rules are the dispatcher's business.
+
+pub mod args;
+pub mod clients;
+pub mod config;
+pub mod fence;
+pub mod launch;
+pub mod listen;
+pub mod peer;
+pub mod policy;
+pub mod privilege;
+pub mod rules;
+pub mod sanitize;
+pub mod spawn;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use fdbroker_common::channel::ChannelError;
+use fdbroker_common::escape::Escaped;
+use fdbroker_common::limits::OPENER_IDLE;
+use fdbroker_common::paths;
+use log::{error, info};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::net::{SocketFlags, accept_with};
+
+use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
+use clients::{Opener, OpenerId, Waiting};
+use config::Settings;
+use listen::RuntimeDir;
+use spawn::DispatcherChannel;
+
+/// Connections accepted in one turn, so that other sockets have theirs.
+const ACCEPTS_PER_TURN: usize = 16;
+
+/// How long children may take to end when the broker ends.
+const END_GRACE: Duration = Duration::from_secs(3);
+
+/// Why the broker ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Asked to.
+    Stopped,
+    /// The one connection of a private broker has been served.
+    Served,
+    /// It cannot do its job; one line why.
+    Failed(String),
+}
+
+/// All state of the broker.
+pub struct Broker {
+    settings: Settings,
+    executable: Option<File>,
+    dir: Option<RuntimeDir>,
+    signals: SignalFd,
+    clients: Option<OwnedFd>,
+    /// The connection of a private broker, until scans can be served.
+    private: Option<OwnedFd>,
+    dispatcher: DispatcherChannel,
+    /// What the dispatcher has yet to be told.
+    outbox: VecDeque<(BrokerToDispatcher, Vec<OwnedFd>)>,
+    waiting: VecDeque<Waiting>,
+    openers: BTreeMap<OpenerId, Opener>,
+    next_opener: OpenerId,
+    /// Children that are not openers, or were killed, until they are collected; with the uid that an
+    /// opener counts against.
+    children: Vec<(Child, u32)>,
+    end: Option<End>,
+}
+
+/// What became ready.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Signals,
+    Dispatcher,
+    Clients,
+    Opener(OpenerId),
+}
+
+impl Broker {
+    /// Claims the runtime directory, starts the dispatcher, fences itself.
+    ///
+    /// # Errors
+    /// One line for the administrator.
+    pub fn start(settings: Settings, private: Option<OwnedFd>) -> Result<Self, String> {
+        let executable = settings.spawn_scanner.then(spawn::find_scanner).transpose()?;
+        let dir = settings.runtime_dir.as_deref();
+        let dir = dir.map(|path| RuntimeDir::claim(path, settings.is_system())).transpose()?;
+        let mut sockets = Vec::new();
+        if let Some(dir) = &dir {
+            RuntimeDir::remove(&paths::client_socket(dir.path()));
+            sockets.push(dir.listen(&paths::scanner_socket(dir.path()), settings.is_system())?);
+            sockets.push(dir.listen(&paths::admin_socket(dir.path()), false)?);
+        }
+        let signals = watch_signals().map_err(|error| format!("signals: {error}"))?;
+        confine(dir.as_ref(), executable.as_ref(), settings.is_system())
+            .map_err(|error| format!("cannot confine the broker: {error}"))?;
+        let (child, dispatcher) = spawn::dispatcher(&settings, &sockets)
+            .map_err(|error| format!("cannot start the dispatcher: {error}"))?;
+        Ok(Self {
+            settings,
+            executable,
+            dir,
+            signals,
+            clients: None,
+            private,
+            dispatcher,
+            outbox: VecDeque::new(),
+            waiting: VecDeque::new(),
+            openers: BTreeMap::new(),
+            next_opener: 0,
+            children: vec![(child, 0)],
+            end: None,
+        })
+    }
+
+    /// Serves until something ends it.
+    ///
+    /// # Errors
+    /// When poll(2) fails, which nothing explains but a broken invariant.
+    pub fn run(mut self) -> io::Result<End> {
+        loop {
+            let now = Instant::now();
+            self.retire_openers(now);
+            self.hand_over();
+            self.flush_outbox();
+            if let Some(end) = self.end.take() {
+                self.close();
+                return Ok(end);
+            }
+            for source in self.wait(now)? {
+                match source {
+                    Source::Signals => self.hear_signals(),
+                    Source::Dispatcher => self.hear_dispatcher(),
+                    Source::Clients => self.accept(),
+                    Source::Opener(id) => self.hear_opener(id),
+                }
+            }
+        }
+    }
+
+    fn wait(&self, now: Instant) -> io::Result<Vec<Source>> {
+        let sources: Vec<(Source, BorrowedFd<'_>)> = [
+            (Source::Signals, self.signals.as_fd()),
+            (Source::Dispatcher, self.dispatcher.as_fd()),
+        ]
+        .into_iter()
+        .chain(self.clients.iter().map(|fd| (Source::Clients, fd.as_fd())))
+        .chain(
+            self.openers.iter().map(|(id, opener)| (Source::Opener(*id), opener.channel.as_fd())),
+        )
+        .collect();
+        let mut fds: Vec<PollFd<'_>> =
+            sources.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        match poll(&mut fds, self.timeout(now)) {
+            Ok(_) => {}
+            Err(nix::Error::EINTR) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        }
+        let ready = sources.iter().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(true));
+        Ok(ready.map(|((source, _), _)| *source).collect())
+    }
+
+    /// Until the next opener has been idle for long, or the dispatcher may take more.
+    fn timeout(&self, now: Instant) -> PollTimeout {
+        if !self.outbox.is_empty() {
+            return PollTimeout::from(5_u8);
+        }
+        let idle = self.openers.values().filter(|opener| !opener.busy);
+        let next = idle.filter_map(|opener| opener.since.checked_add(OPENER_IDLE)).min();
+        next.map_or(PollTimeout::NONE, |at| {
+            let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);
+            PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+        })
+    }
+
+    fn hear_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            match i32::try_from(info.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGCHLD)) => {
+                    self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
+                }
+                Ok(Ok(Signal::SIGHUP)) => {
+                    self.tell_dispatcher(BrokerToDispatcher::Reload, Vec::new())
+                }
+                _ => self.end = Some(End::Stopped),
+            }
+        }
+    }
+
+    fn hear_dispatcher(&mut self) {
+        loop {
+            match self.dispatcher.receive() {
+                Ok((DispatcherToBroker::Serving, _)) => self.open_client_socket(),
+                Ok((DispatcherToBroker::ReadRules, _)) => self.send_rules(),
+                Ok((DispatcherToBroker::StartScanner, _)) => self.start_scanner(),
+                Ok((DispatcherToBroker::Fail(reason), _)) => {
+                    self.end = Some(End::Failed(Escaped(&reason).to_string()));
+                }
+                Err(ChannelError::WouldBlock) => return,
+                Err(error) => {
+                    self.end = Some(End::Failed(format!("the dispatcher ended: {error}")));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Queues a message for the dispatcher.
+    fn tell_dispatcher(&mut self, message: BrokerToDispatcher, descriptors: Vec<OwnedFd>) {
+        self.outbox.push_back((message, descriptors));
+    }
+
+    fn flush_outbox(&mut self) {
+        while let Some((message, descriptors)) = self.outbox.front() {
+            let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+            match self.dispatcher.send(message, &borrowed) {
+                Ok(()) => drop(self.outbox.pop_front()),
+                Err(ChannelError::WouldBlock) => return,
+                Err(error) => {
+                    self.end = Some(End::Failed(format!("the dispatcher ended: {error}")));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send_rules(&mut self) {
+        match rules::messages(self.settings.rules.as_deref()) {
+            Ok(messages) => self.outbox.extend(messages),
+            Err(reason) => {
+                let reason = reason.into_bytes().into();
+                self.tell_dispatcher(BrokerToDispatcher::RulesFailed(reason), Vec::new());
+            }
+        }
+    }
+
+    fn start_scanner(&mut self) {
+        let Some(executable) = &self.executable else {
+            return;
+        };
+        match spawn::scanner(&self.settings, executable) {
+            Ok((child, link)) => {
+                let message = BrokerToDispatcher::Scanner { pid: child.id() };
+                self.children.push((child, 0));
+                self.tell_dispatcher(message, vec![link]);
+            }
+            Err(error) => error!("cannot start fdscand: {error}"),
+        }
+    }
+
+    /// The client socket appears with the first scanner that is ready: whoever finds it is served.
+    fn open_client_socket(&mut self) {
+        if let Some(connection) = self.private.take() {
+            self.admit(connection);
+        }
+        if let (Some(dir), None) = (&self.dir, &self.clients) {
+            let path = paths::client_socket(dir.path());
+            match dir.listen(&path, self.settings.is_system()) {
+                Ok(socket) => self.clients = Some(socket),
+                Err(reason) => return self.end = Some(End::Failed(reason)),
+            }
+            info!("serving on {}", path.display());
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = &self.clients else {
+                return;
+            };
+            match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(connection) => self.admit(connection),
+                Err(rustix::io::Errno::AGAIN) => return,
+                // EMFILE and the like: the connection stays in the kernel's queue.
+                Err(error) => return error!("accept: {error}"),
+            }
+        }
+    }
+
+    /// Everything that we started ends with us.
+    fn close(&mut self) {
+        if let Some(dir) = &self.dir {
+            for socket in [paths::client_socket, paths::scanner_socket, paths::admin_socket] {
+                RuntimeDir::remove(&socket(dir.path()));
+            }
+        }
+        for id in self.openers.keys().copied().collect::<Vec<_>>() {
+            self.drop_opener(id, "the broker ends");
+        }
+        for (child, _) in &self.children {
+            let process = rustix::process::Pid::from_child(child);
+            // The scanner takes its workers along.
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+        }
+        let deadline = Instant::now() + END_GRACE;
+        loop {
+            self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
+            if self.children.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, PollTimeout::from(100_u8));
+            while let Ok(Some(_)) = self.signals.read_signal() {}
+        }
+        // What is left hangs in the kernel, or does not listen.
+        self.children.drain(..).for_each(|(child, _)| drop(spawn::end(child)));
+    }
+}
+
+fn watch_signals() -> nix::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        set.add(signal);
+    }
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Capabilities, Landlock and seccomp, in this order: each later one would forbid the earlier.
+fn confine(dir: Option<&RuntimeDir>, scanner: Option<&File>, system: bool) -> io::Result<()> {
+    let mut executables = vec![File::open("/proc/self/exe")?];
+    executables.extend(fence::interpreter()?);
+    executables.extend(scanner.map(File::try_clone).transpose()?);
+    if system {
+        privilege::keep_brokers_own()?;
+    } else {
+        privilege::clear_capabilities()?;
+        nix::sys::prctl::set_no_new_privs()?;
+    }
+    fence::confine(&executables, dir.map(|dir| dir.descriptor().as_fd()))
+}

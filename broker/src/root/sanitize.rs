@@ -1,0 +1,44 @@
+//! First act of every role of this executable: put the inherited surroundings in order.
+//!
+//! Runs with whatever privilege the process was started with, before it opens anything. The
+//! environment is neither trusted nor passed on: each child gets an empty one.
+
+use std::fs::{self, File};
+use std::io;
+
+use nix::sys::stat::{Mode, umask};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Opens missing standard descriptors, closes all others, sets the umask, forbids core dumps and
+/// raises the limit of open files.
+///
+/// # Errors
+/// When /proc is not mounted or /dev/null cannot be opened.
+pub fn surroundings() -> io::Result<()> {
+    // A closed 0, 1 or 2 would be handed to the next socket; open(2) fills the lowest gap.
+    loop {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        if std::os::fd::AsRawFd::as_raw_fd(&null) > 2 {
+            break;
+        }
+        std::mem::forget(null);
+    }
+    let inherited: Vec<i32> = fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in inherited {
+        // The listing's own descriptor is among them and closed already: EBADF is expected.
+        let _ = nix::unistd::close(number);
+    }
+    umask(Mode::from_bits_truncate(0o077));
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    // A panic is a broken invariant of our own: end the process, do not unwind past it.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("fdbroker: internal error: {panic}");
+        std::process::abort();
+    }));
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! How the broker starts its children: fork and execve of known executables, an empty environment,
+//! one connection on standard input, nothing else inherited.
+//!
+//! Runs in the broker. What the children become is theirs to do.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use fdbroker_common::channel::Channel;
+use fdbroker_common::limits::GROUPS_PER_MESSAGE_MAX;
+use fdbroker_common::opener_link::{BrokerToOpener, OpenerToBroker};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::config::{Mode, Settings};
+use super::launch;
+use super::policy::Grant;
+use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
+use crate::{dispatcher, opener};
+
+/// The broker's end of an opener.
+pub type OpenerChannel = Channel<BrokerToOpener, OpenerToBroker>;
+/// The broker's end of the dispatcher.
+pub type DispatcherChannel = Channel<BrokerToDispatcher, DispatcherToBroker>;
+
+/// Our own executable. By this name the kernel finds it even below a directory that may not be
+/// searched, and after an upgrade has replaced the file.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// Starts the dispatcher and gives it the sockets that it serves.
+///
+/// # Errors
+/// As fork(2) and execve(2).
+pub fn dispatcher(
+    settings: &Settings,
+    sockets: &[OwnedFd],
+) -> io::Result<(Child, DispatcherChannel)> {
+    let (mut ours, theirs) = DispatcherChannel::pair()?;
+    let child = role("fdbroker: dispatcher", dispatcher::ROLE, theirs).spawn()?;
+    let plan = settings.plan();
+    let begin = match sockets {
+        [] => BrokerToDispatcher::BeginPrivate(plan),
+        _ => BrokerToDispatcher::Begin(plan),
+    };
+    let borrowed: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+    ours.send(&begin, &borrowed).map_err(io::Error::other)?;
+    ours.set_nonblocking(true)?;
+    Ok((child, ours))
+}
+
+/// Starts an opener and tells it whom to serve. Also returns the dispatcher's end of its lease link.
+///
+/// # Errors
+/// As fork(2) and execve(2).
+pub fn opener(grant: &Grant) -> io::Result<(Child, OpenerChannel, OwnedFd)> {
+    let (mut ours, theirs) = OpenerChannel::pair()?;
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (lease, lease_of_opener) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    ours.set_nonblocking(true)?;
+    let title = format!("fdbroker: opener for uid {}", grant.caller_uid());
+    let child = role(&title, opener::ROLE, theirs).spawn()?;
+    let groups = grant.groups().chunks(GROUPS_PER_MESSAGE_MAX);
+    let told = groups
+        .map(|groups| BrokerToOpener::Groups(groups.to_vec()))
+        .try_for_each(|message| ours.send(&message, &[]))
+        .and_then(|()| {
+            ours.send(&BrokerToOpener::Become(grant.identity()), &[lease_of_opener.as_fd()])
+        });
+    match told {
+        Ok(()) => Ok((child, ours, lease)),
+        Err(error) => {
+            end(child);
+            Err(io::Error::other(error))
+        }
+    }
+}
+
+/// Starts fdscand as the scanner's user. Returns the dispatcher's end of its link.
+///
+/// # Errors
+/// As fork(2) and execve(2).
+pub fn scanner(settings: &Settings, executable: &File) -> io::Result<(Child, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    let mut command = match settings.mode {
+        Mode::System { scanner, .. } => {
+            let mut command = role("fdbroker: launcher", launch::ROLE, theirs);
+            // The launcher executes what stands on its standard output.
+            command
+                .args([scanner.0.to_string(), scanner.1.to_string()])
+                .stdout(Stdio::from(OwnedFd::from(executable.try_clone()?)));
+            command
+        }
+        Mode::Personal { .. } => {
+            let mut command = Command::new(format!("/proc/self/fd/{}", executable.as_raw_fd()));
+            command.arg0("fdscand").arg("--broker-on-stdin").env_clear();
+            command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
+            command
+        }
+    };
+    Ok((command.spawn()?, ours))
+}
+
+fn role(title: &str, role: &str, link: OwnedFd) -> Command {
+    let mut command = Command::new(OURSELVES);
+    command.arg0(title).arg(role).env_clear();
+    command.current_dir("/").stdin(Stdio::from(link)).stdout(Stdio::null());
+    command
+}
+
+/// Kills a child and collects it if it ends at once; one that is stuck in the kernel is returned.
+pub fn end(mut child: Child) -> Option<Child> {
+    // ESRCH and the like: it has ended already.
+    let _ = child.kill();
+    matches!(child.try_wait(), Ok(None)).then_some(child)
+}
+
+/// Finds fdscand: beside our own executable, else where packages put it.
+///
+/// # Errors
+/// One line that names what is missing.
+pub fn find_scanner() -> Result<File, String> {
+    let beside =
+        std::fs::read_link(OURSELVES).ok().and_then(|path| Some(path.parent()?.to_path_buf()));
+    let packaged =
+        ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"].map(PathBuf::from);
+    let is_file = |file: &File| file.metadata().is_ok_and(|meta| meta.is_file());
+    let mut files = beside.into_iter().chain(packaged).map(|dir| File::open(dir.join("fdscand")));
+    files.find_map(|file| file.ok().filter(is_file)).ok_or_else(|| {
+        "fdscand is neither beside fdbroker nor in /usr/sbin, /usr/local/sbin, /usr/bin or /usr/local/bin; install it there".into()
+    })
+}

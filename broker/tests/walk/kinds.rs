@@ -1,0 +1,179 @@
+//! Each type of entry: what is scanned, what is skipped, and that looking has no side effects.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use fdbroker_broker::opener::walk::{Step, WalkOptions};
+use fdbroker_common::outcome::{Change, Failure, Outcome, SkipReason};
+use nix::libc;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::mkfifo;
+
+use crate::support::*;
+
+fn skipped(reason: SkipReason) -> Option<Outcome> {
+    Some(Outcome::Skipped(reason))
+}
+
+#[test]
+fn links_are_skipped_unless_followed() {
+    let scratch = Scratch::new();
+    let outside = Scratch::new();
+    outside.file("outside");
+    symlink(outside.path(), scratch.join("to-directory")).unwrap();
+    symlink(outside.join("outside"), scratch.join("to-file")).unwrap();
+    symlink("nowhere", scratch.join("dangling")).unwrap();
+    symlink("circle", scratch.join("circle")).unwrap();
+    symlink(".", scratch.join("here")).unwrap();
+    symlink("/proc/version", scratch.join("to-procfs")).unwrap();
+    symlink("/proc/self/exe", scratch.join("to-magic")).unwrap();
+    let links = ["to-directory", "to-file", "dangling", "circle", "here", "to-procfs", "to-magic"];
+
+    let plain = walk(scratch.path(), WalkOptions::default());
+    assert!(plain.files.is_empty());
+    for link in links {
+        assert_eq!(plain.outcome(link).cloned(), skipped(SkipReason::SymbolicLink), "{link}");
+    }
+
+    let followed = walk(scratch.path(), following());
+    assert_eq!(followed.paths(), ["to-directory/outside", "to-file"]);
+    let expected = [
+        ("dangling", Outcome::Error(Failure::System(libc::ENOENT))),
+        ("circle", Outcome::Skipped(SkipReason::DirectoryLoop)),
+        ("here", Outcome::Skipped(SkipReason::DirectoryLoop)),
+        ("to-procfs", Outcome::Skipped(SkipReason::PseudoFilesystem)),
+        ("to-magic", Outcome::Skipped(SkipReason::DirectoryLoop)),
+    ];
+    assert_eq!(followed.outcomes.len(), expected.len());
+    for (link, outcome) in expected {
+        assert_eq!(followed.outcome(link), Some(&outcome), "{link}");
+    }
+}
+
+#[test]
+fn a_walk_does_not_release_a_writer_that_waits_at_a_fifo() {
+    let scratch = Scratch::new();
+    let fifo = scratch.join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let (told, tell) = mpsc::channel();
+    let path = fifo.clone();
+    let writer = std::thread::spawn(move || {
+        told.send(Some(nix::unistd::gettid())).unwrap();
+        let opened = fs::OpenOptions::new().write(true).open(path);
+        told.send(None).unwrap();
+        opened.unwrap()
+    });
+    let thread = tell.recv().unwrap().expect("thread id");
+    let stat = format!("/proc/self/task/{thread}/stat");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // Between its two messages it sleeps nowhere but in open(2).
+    while !fs::read_to_string(&stat).unwrap().contains(") S ") {
+        assert!(Instant::now() < deadline, "the writer does not block");
+        std::thread::yield_now();
+    }
+
+    let found = walk(scratch.path(), WalkOptions::default());
+    assert_eq!(found.outcome("fifo").cloned(), skipped(SkipReason::Fifo));
+    assert_eq!(
+        tell.recv_timeout(Duration::from_millis(100)).err(),
+        Some(mpsc::RecvTimeoutError::Timeout)
+    );
+
+    drop(fs::File::open(&fifo).unwrap());
+    drop(writer.join().unwrap());
+}
+
+#[test]
+fn sockets_are_skipped() {
+    let scratch = Scratch::new();
+    let _listener = UnixListener::bind(scratch.join("socket")).unwrap();
+    let found = walk(scratch.path(), WalkOptions::default());
+    assert_eq!(found.outcome("socket").cloned(), skipped(SkipReason::Socket));
+}
+
+#[test]
+fn devices_are_skipped() {
+    let found = walk(Path::new("/dev/null"), WalkOptions::default());
+    assert_eq!(found.outcome("").cloned(), skipped(SkipReason::Device));
+    if !need_root("make device nodes") {
+        return;
+    }
+    let scratch = Scratch::new();
+    // A loop device that does not exist: opening it would create one.
+    for (name, kind, device) in
+        [("char", SFlag::S_IFCHR, makedev(1, 3)), ("block", SFlag::S_IFBLK, makedev(7, 123))]
+    {
+        mknod(&scratch.join(name), kind, Mode::S_IRWXU, device).unwrap();
+    }
+    let found = walk(scratch.path(), WalkOptions::default());
+    assert_eq!(found.outcome("char").cloned(), skipped(SkipReason::Device));
+    assert_eq!(found.outcome("block").cloned(), skipped(SkipReason::Device));
+    assert!(!Path::new("/sys/block/loop123").exists());
+}
+
+#[test]
+fn the_kernels_own_files_are_skipped() {
+    for path in ["/proc/version", "/proc", "/sys", "/proc/self/ns/net"] {
+        let found = walk(Path::new(path), WalkOptions::default());
+        let reason = if path.ends_with("net") {
+            SkipReason::SymbolicLink
+        } else {
+            SkipReason::PseudoFilesystem
+        };
+        assert_eq!(found.outcome("").cloned(), skipped(reason), "{path}");
+        assert!(found.files.is_empty() && found.outcomes.len() == 1);
+    }
+}
+
+#[test]
+fn mounts_of_the_kernels_own_files_are_skipped() {
+    if !need_root("mount") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let file = scratch.file("file");
+    let directory = scratch.directory("directory");
+    scratch.file("other");
+    let _one = Mounted::bind(Path::new("/proc/version"), &file);
+    let _two = Mounted::bind(Path::new("/proc/sys"), &directory);
+    let found = walk(scratch.path(), WalkOptions::default());
+    assert_eq!(found.paths(), ["other"]);
+    for path in ["file", "directory"] {
+        assert_eq!(found.outcome(path).cloned(), skipped(SkipReason::PseudoFilesystem), "{path}");
+    }
+    assert_eq!(found.outcomes.len(), 2);
+}
+
+#[test]
+fn entries_that_vanish_after_they_were_listed_are_unstable() {
+    let scratch = Scratch::new();
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        scratch.file(name);
+    }
+    let mut walk = start(scratch.path(), WalkOptions::default());
+    let first = loop {
+        match walk.next() {
+            Step::File { path, .. } => break String::from_utf8(path).unwrap(),
+            Step::Pause => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut rest = names.iter().filter(|name| **name != first);
+    let replaced = rest.next().unwrap();
+    fs::remove_file(scratch.join(replaced)).unwrap();
+    mkfifo(&scratch.join(replaced), Mode::S_IRWXU).unwrap();
+    for name in rest.clone() {
+        fs::remove_file(scratch.join(name)).unwrap();
+    }
+    let found = Collected::default().finish(walk);
+    assert_eq!(found.outcome(replaced).cloned(), skipped(SkipReason::Fifo));
+    for name in rest {
+        assert_eq!(found.outcome(name), Some(&Outcome::Unstable(Change::Vanished)));
+    }
+    assert!(found.files.is_empty());
+}

@@ -1,0 +1,278 @@
+//! The command line of `fdscan`.
+//!
+//! Pure: bytes to settings. Names stay bytes, whatever the locale; it opens nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser};
+use fdbroker_common::client_link::ScanOptions;
+use fdbroker_common::limits::{EXCLUDE_BYTES_MAX, EXCLUDES_MAX, STREAM_BYTES_MAX};
+
+/// Scan files with sealed, unprivileged workers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fdscan",
+    version,
+    max_term_width = 80,
+    override_usage = "fdscan [OPTIONS] PATH...\n       fdscan [OPTIONS] --files-from FILE [PATH]...",
+    after_help = "Exit status: 1 if anything matched, else 2 if anything could not be scanned whole \
+                  or the scan itself failed, else 0. Skipped files do not change it.\n\n\
+                  Without --runtime-dir, --rules and --private the broker in /run/fdbroker is asked, \
+                  else the one in $XDG_RUNTIME_DIR/fdbroker, else a private one is started."
+)]
+pub struct Args {
+    /// Ask the broker of this runtime directory and no other
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["rules", "private"])]
+    pub runtime_dir: Option<PathBuf>,
+
+    /// Write one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print only files that match; what could not be scanned goes to standard error
+    #[arg(short, long)]
+    pub infected: bool,
+
+    /// Scan the files and directories named in FILE, one a line; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
+
+    /// Names in --files-from end in NUL, not in newline
+    #[arg(short = '0', long, requires = "files_from")]
+    pub null: bool,
+
+    /// Skip what GLOB matches: a name, or a whole path if GLOB has a `/`; may be repeated
+    #[arg(long, value_name = "GLOB", action = ArgAction::Append)]
+    pub exclude: Vec<OsString>,
+
+    /// Report larger files as incomplete; as 100, 10K, 25M, 2G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_filesize: Option<u64>,
+
+    /// Give a file up after this time (1 to 3600)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub timeout: Option<u32>,
+
+    /// Stay on the file system of each PATH
+    #[arg(long)]
+    pub one_file_system: bool,
+
+    /// Follow symbolic links inside directories
+    #[arg(short = 'L', long)]
+    pub follow: bool,
+
+    /// Print no summary
+    #[arg(long)]
+    pub no_summary: bool,
+
+    /// Use the rules in DIR, with a private broker
+    #[arg(long, value_name = "DIR")]
+    pub rules: Option<PathBuf>,
+
+    /// Start a private broker even if another one listens
+    #[arg(long)]
+    pub private: bool,
+
+    /// Files, and directories with all beneath them; `-` is standard input
+    #[arg(value_name = "PATH", required_unless_present = "files_from")]
+    pub paths: Vec<PathBuf>,
+}
+
+impl Args {
+    /// Reads the command line; ends the process after --help, --version (0) or a mistake (2).
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        Self::read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let args = Self::try_parse_from(arguments)?;
+        match args.contradiction() {
+            Some(what) => Err(Self::command().error(ErrorKind::ArgumentConflict, what)),
+            None => Ok(args),
+        }
+    }
+
+    /// What cannot be meant, though each argument alone is good.
+    fn contradiction(&self) -> Option<&'static str> {
+        let stdin = self.paths.iter().filter(|path| is_dash(path)).count();
+        let list_is_stdin = self.files_from.as_deref().is_some_and(is_dash);
+        if stdin > 1 {
+            Some("`-` can be scanned only once")
+        } else if stdin == 1 && list_is_stdin {
+            Some("standard input cannot be both `--files-from -` and a file to be scanned")
+        } else if self.exclude.len() > EXCLUDES_MAX {
+            Some("more than 256 --exclude patterns")
+        } else if self.exclude.iter().any(|pattern| pattern.is_empty()) {
+            Some("an --exclude pattern is empty")
+        } else if self.exclude.iter().any(|pattern| pattern.len() > EXCLUDE_BYTES_MAX) {
+            Some("an --exclude pattern is longer than 1024 bytes")
+        } else {
+            None
+        }
+    }
+
+    /// The choices that the opener needs.
+    #[must_use]
+    pub fn scan_options(&self) -> ScanOptions {
+        ScanOptions {
+            omit_clean: self.infected,
+            one_filesystem: self.one_file_system,
+            follow_links: self.follow,
+            file_bytes_max: self.max_filesize.unwrap_or(0),
+            file_deadline_s: self.timeout.unwrap_or(0),
+            excludes: self
+                .exclude
+                .iter()
+                .map(|pattern| pattern.as_bytes().to_vec().into())
+                .collect(),
+        }
+    }
+
+    /// Most bytes that are copied from a pipe or terminal.
+    #[must_use]
+    pub fn stream_bytes_max(&self) -> u64 {
+        self.max_filesize.unwrap_or(STREAM_BYTES_MAX).min(STREAM_BYTES_MAX)
+    }
+}
+
+/// Whether an argument stands for standard input.
+#[must_use]
+pub fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == OsStr::new("-")
+}
+
+/// `100`, `10K`, `25M`, `2G`, also `10KB` and `10KiB`: powers of 1024.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).unwrap_or_default();
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return Err("not a size; examples: 100, 10K, 25M, 2G".to_owned()),
+    };
+    if number.is_empty() {
+        return Err("not a size; examples: 100, 10K, 25M, 2G".to_owned());
+    }
+    let size = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or("too large a number")?;
+    if size == 0 {
+        return Err("the size must be at least 1".to_owned());
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Args, clap::Error> {
+        let all = ["fdscan"].iter().chain(arguments);
+        Args::read(all.map(OsString::from))
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, size) in [
+            ("100", 100),
+            ("10K", 10 << 10),
+            ("25M", 25 << 20),
+            ("2G", 2 << 30),
+            ("1TiB", 1 << 40),
+            ("3kib", 3 << 10),
+            ("4MB", 4 << 20),
+            ("7b", 7),
+        ] {
+            assert_eq!(parse_size(text), Ok(size), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for text in [
+            "",
+            "K",
+            "-1",
+            "1.5M",
+            "10X",
+            "10 K",
+            "0",
+            "0K",
+            "99999999999999999999",
+            "18446744073709551615K",
+        ] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn usage_mistakes_end_with_2() {
+        for wrong in [
+            &[][..],
+            &["-0", "x"],
+            &["--files-from", "-", "-"],
+            &["-", "-"],
+            &["--max-filesize", "many", "x"],
+            &["--timeout", "0", "x"],
+            &["--timeout", "3601", "x"],
+            &["--rules", "r", "--runtime-dir", "d", "x"],
+            &["--private", "--runtime-dir", "d", "x"],
+            &["--exclude", "", "x"],
+            &["--unknown", "x"],
+        ] {
+            let error = read(wrong).expect_err("a usage error");
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn two_dashes_end_the_options_and_one_is_a_path() {
+        let args = read(&["-i", "--", "--json", "-"]).unwrap();
+        assert_eq!(args.paths, [PathBuf::from("--json"), PathBuf::from("-")]);
+        assert!(args.infected && !args.json);
+    }
+
+    #[test]
+    fn names_and_patterns_need_not_be_utf8() {
+        let odd = OsString::from_vec(b"a\xff".to_vec());
+        let all = ["fdscan", "--exclude"].map(OsString::from);
+        let args = Args::read(all.into_iter().chain([odd.clone(), odd.clone()])).unwrap();
+        assert_eq!(args.paths, [PathBuf::from(odd)]);
+        assert_eq!(args.scan_options().excludes[0].as_slice(), b"a\xff");
+    }
+
+    #[test]
+    fn choices_reach_the_opener() {
+        let args =
+            read(&["-L", "-i", "--one-file-system", "--max-filesize", "1K", "--timeout", "9", "x"])
+                .unwrap();
+        let expected = ScanOptions {
+            omit_clean: true,
+            one_filesystem: true,
+            follow_links: true,
+            file_bytes_max: 1024,
+            file_deadline_s: 9,
+            excludes: Vec::new(),
+        };
+        assert_eq!(args.scan_options(), expected);
+        assert_eq!(args.stream_bytes_max(), 1024);
+    }
+
+    #[test]
+    fn help_fits_80_columns() {
+        let help = Args::command().term_width(80).render_long_help().to_string();
+        let widest = help.lines().map(str::len).max();
+        assert!(widest <= Some(80), "{help}");
+    }
+}

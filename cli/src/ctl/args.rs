@@ -1,0 +1,65 @@
+//! The command line of `fdbrokerctl`. Pure.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Ask a broker how it is, make it read its rules again, and test it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fdbrokerctl",
+    version,
+    max_term_width = 80,
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 if all is well, 1 if not, 2 if there was no answer."
+)]
+pub struct Args {
+    /// Runtime directory of the broker [default: /run/fdbroker, else
+    /// $XDG_RUNTIME_DIR/fdbroker]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub runtime_dir: Option<PathBuf>,
+
+    /// Answer with one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Verb {
+    /// Show processes, rules and counts
+    Status,
+    /// Scan the EICAR test file; needs no privileges
+    Ping,
+    /// Read the rules again; bad ones change nothing
+    Reload,
+    /// Check that scanning works and that the processes are confined
+    SelfTest,
+}
+
+impl Args {
+    /// Reads the command line; ends the process after --help, --version (0) or a mistake (2).
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        Self::parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_stand_before_or_after_the_verb() {
+        for line in ["fdbrokerctl --json status", "fdbrokerctl status --json"] {
+            let args = Args::try_parse_from(line.split(' ')).unwrap();
+            assert!(args.json && matches!(args.verb, Verb::Status), "{line}");
+        }
+        let mistake = Args::try_parse_from(["fdbrokerctl"]).unwrap_err();
+        assert_eq!(mistake.exit_code(), 2);
+    }
+}

@@ -1,0 +1,303 @@
+//! A scan in progress, as an iterator over what becomes of the files.
+//!
+//! Runs in the user's process, in one thread. The socket is non-blocking and always read before it
+//! is written, so that neither side can wait for the other. A peer that is silent, leaves, or says
+//! what does not belong ends the scan with an error, never with "clean".
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::error::ClientError;
+use super::event::{Event, Rules};
+use super::feed::{Fed, Feed, Outgoing};
+use super::round::Round;
+use super::target::TargetSource;
+use super::{Client, Link};
+use crate::channel::ChannelError;
+use crate::client_link::{ClientToOpener, OpenerToClient, ScanOptions};
+use crate::limits::{OPENER_SILENCE_MAX, SCANNER_WAIT, TEMPLATE_START};
+use crate::totals::Totals;
+
+/// Pause where there is nothing to poll: the kernel takes no more descriptors although the socket
+/// has room, or the source is not ready and has no descriptor.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A scan in progress. Ends after the first error.
+#[derive(Debug)]
+#[must_use = "a scan does nothing unless its events are taken"]
+pub struct Scan<'c, S> {
+    client: &'c mut Client,
+    /// Taken from the client, and given back only after a good end.
+    link: Option<Link>,
+    options: ScanOptions,
+    feed: Feed<S>,
+    round: Round,
+    outgoing: Option<Outgoing>,
+    /// Sending failed; what the peer said before it left is still to be read.
+    peer_left: bool,
+    congested: bool,
+    ready: VecDeque<Event>,
+    /// Of the rounds that are done.
+    totals: Totals,
+    rules: Option<Rules>,
+    heard: bool,
+    silent_for: Duration,
+    finished: bool,
+    failed: bool,
+}
+
+impl<'c, S: TargetSource> Scan<'c, S> {
+    pub(super) fn new(client: &'c mut Client, options: ScanOptions, source: S) -> Self {
+        let link = client.link.take();
+        Self {
+            client,
+            link,
+            feed: Feed::new(source),
+            round: Round::new(options.omit_clean),
+            outgoing: Some((ClientToOpener::Start(options.clone()), Vec::new())),
+            options,
+            peer_left: false,
+            congested: false,
+            ready: VecDeque::new(),
+            totals: Totals::default(),
+            rules: None,
+            heard: false,
+            silent_for: Duration::ZERO,
+            finished: false,
+            failed: false,
+        }
+    }
+
+    /// Counts so far; final once the scan is finished.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.totals;
+        totals.merge(&self.feed.decided);
+        totals.merge(&self.round.reported());
+        totals
+    }
+
+    /// The rules in force, once the scan has been accepted.
+    #[must_use]
+    pub fn rules(&self) -> Option<Rules> {
+        self.rules
+    }
+
+    /// Whether every target has been dealt with. False for ever after an error.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether `next` has an event without asking the connection.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Where the targets come from.
+    pub fn source(&self) -> &S {
+        &self.feed.source
+    }
+
+    /// One step towards the next event.
+    fn step(&mut self) -> Result<(), ClientError> {
+        if self.receive()? || self.send()? || self.prepare()? {
+            return Ok(());
+        }
+        self.wait()
+    }
+
+    fn link(&mut self) -> Result<&mut Link, ClientError> {
+        self.link.as_mut().ok_or(ClientError::Lost)
+    }
+
+    /// Takes one message. False when there is none.
+    fn receive(&mut self) -> Result<bool, ClientError> {
+        let link = self.link()?;
+        let received = match link.receive() {
+            // A reset is told once, and before what the peer had sent earlier.
+            Err(ChannelError::Closed) => link.receive(),
+            result => result,
+        };
+        match received {
+            Ok((message, _)) => {
+                self.heard = true;
+                self.silent_for = Duration::ZERO;
+                self.understand(message)?;
+                Ok(true)
+            }
+            Err(ChannelError::WouldBlock) if self.peer_left => Err(ClientError::Lost),
+            Err(ChannelError::WouldBlock) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn understand(&mut self, message: OpenerToClient) -> Result<(), ClientError> {
+        match message {
+            OpenerToClient::Refused(refusal) => return Err(ClientError::Refused(refusal)),
+            OpenerToClient::Accepted { generation, rules } => {
+                let rules = Rules { generation, count: rules };
+                self.round.accept()?;
+                self.rules = Some(rules);
+                self.ready.push_back(Event::Accepted(rules));
+            }
+            OpenerToClient::Reports(reports) => {
+                for report in reports {
+                    let report = self.round.report(report)?;
+                    self.ready.push_back(Event::Report(report));
+                }
+            }
+            OpenerToClient::Progress(totals) => {
+                let mut so_far = self.totals;
+                so_far.merge(&self.feed.decided);
+                so_far.merge(&totals);
+                self.ready.push_back(Event::Progress(so_far));
+            }
+            OpenerToClient::Done(_) if self.outgoing.is_some() => {
+                return Err(ClientError::protocol("done before everything was asked"));
+            }
+            OpenerToClient::Done(totals) => {
+                self.round.done(&totals)?;
+                self.totals.merge(&totals);
+                self.next_round();
+            }
+        }
+        Ok(())
+    }
+
+    fn next_round(&mut self) {
+        self.round = Round::new(self.options.omit_clean);
+        if self.feed.is_empty() {
+            self.finished = true;
+            self.client.link = self.link.take();
+        } else {
+            self.outgoing = Some((ClientToOpener::Start(self.options.clone()), Vec::new()));
+        }
+    }
+
+    /// Sends the message at hand. False when there is none, or no room for it.
+    fn send(&mut self) -> Result<bool, ClientError> {
+        let (Some((message, descriptors)), false) = (&self.outgoing, self.peer_left) else {
+            return Ok(false);
+        };
+        let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+        let link = self.link.as_mut().ok_or(ClientError::Lost)?;
+        match link.send(message, &borrowed) {
+            Ok(()) => {
+                self.outgoing = None;
+                self.congested = false;
+                Ok(true)
+            }
+            Err(ChannelError::WouldBlock) => Ok(false),
+            Err(ChannelError::Closed) => {
+                self.peer_left = true;
+                Ok(true)
+            }
+            Err(ChannelError::Wire(error)) => Err(ClientError::Options(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the next message. False when there is nothing to be made now.
+    fn prepare(&mut self) -> Result<bool, ClientError> {
+        if self.outgoing.is_some() || self.round.ended || self.peer_left {
+            return Ok(false);
+        }
+        match self.feed.next(&mut self.round, &mut self.ready)? {
+            Fed::Message(message) => {
+                self.outgoing = Some(message);
+                Ok(true)
+            }
+            Fed::Nothing => Ok(self.has_ready()),
+        }
+    }
+
+    /// Waits until the peer or the source has something, or there is room to send.
+    fn wait(&mut self) -> Result<(), ClientError> {
+        let blocked = self.outgoing.is_some() && !self.peer_left;
+        let mut timeout = self.patience_left()?;
+        let mut wanted = PollFlags::IN;
+        if self.congested {
+            timeout = timeout.min(PAUSE);
+        } else if blocked {
+            wanted |= PollFlags::OUT;
+        }
+        let link = self.link.as_ref().ok_or(ClientError::Lost)?;
+        let mut waited = vec![PollFd::new(link, wanted)];
+        match self.feed.awaited().filter(|_| !blocked) {
+            Some(Some(source)) => waited.push(PollFd::from_borrowed_fd(source, PollFlags::IN)),
+            Some(None) => timeout = timeout.min(PAUSE),
+            None => {}
+        }
+        let since = Instant::now();
+        let timeout = Timespec::try_from(timeout).unwrap_or_default();
+        match poll(&mut waited, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(ClientError::Io(error.into())),
+        }
+        let room = waited.first().is_some_and(|link| link.revents().contains(PollFlags::OUT));
+        // Should sending fail although there is room, then descriptors in flight are the limit, and
+        // the next wait is for time.
+        self.congested = blocked && room;
+        self.silent_for = self.silent_for.saturating_add(since.elapsed());
+        Ok(())
+    }
+
+    /// How much longer the peer may be silent. Only time spent waiting counts.
+    fn patience_left(&self) -> Result<Duration, ClientError> {
+        let patience = if self.heard {
+            OPENER_SILENCE_MAX
+        } else {
+            // Until an opener speaks, the connection may wait for one, or for rules to be compiled.
+            TEMPLATE_START.saturating_add(SCANNER_WAIT)
+        };
+        match patience.saturating_sub(self.silent_for) {
+            Duration::ZERO => Err(ClientError::Silent(patience.as_secs())),
+            left => Ok(left),
+        }
+    }
+}
+
+impl<S: TargetSource> Iterator for Scan<'_, S> {
+    type Item = Result<Event, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.finished || self.failed {
+                return None;
+            }
+            if let Err(error) = self.step() {
+                // The connection ends here, and with it whatever the opener still does for it.
+                self.link = None;
+                self.failed = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Target;
+
+    #[test]
+    fn a_peer_that_is_silent_too_long_is_an_error_not_a_hang() {
+        let (ours, _theirs) = Link::pair().unwrap();
+        let mut client = Client::from_connection(ours.into_descriptor()).unwrap();
+        let targets = std::iter::empty::<Target>();
+        let mut scan = client.scan(ScanOptions::default(), targets);
+        scan.heard = true;
+        scan.silent_for = OPENER_SILENCE_MAX;
+        assert!(matches!(scan.next(), Some(Err(ClientError::Silent(30)))));
+        assert!(scan.next().is_none());
+        assert!(!scan.is_finished());
+    }
+}

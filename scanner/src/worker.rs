@@ -1,0 +1,127 @@
+//! A worker: reads files by descriptor and judges them, sealed, for one caller at a time.
+//!
+//! Forked from a template, as the scanner's user, inside its confinement. It can read what it is
+//! passed, compute, and answer on one socket; it cannot open, connect, execute, fork or signal.
+//! Anything that is not a well-formed job ends it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use fdbroker_common::channel::ChannelError;
+use fdbroker_common::generation::GenerationId;
+use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
+use log::error;
+
+use crate::children::Seat;
+use crate::engine::eicar::{self, SelfTestError};
+use crate::engine::{Engine, Verdict};
+use crate::input::{Buffer, Found, VettedFile};
+use crate::journal::{self, Role};
+use crate::outbox::{Link, Outbox};
+use crate::seal::{self, SealError, Sealed, identity};
+
+/// Answers do not wait for a file larger than this.
+const LARGE_BYTES: u64 = 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+enum WorkerError {
+    #[error("cannot seal this process: {0}")]
+    Seal(#[from] SealError),
+    #[error("{0}")]
+    SelfTest(#[from] SelfTestError),
+    #[error("job link: {0}")]
+    Link(#[from] ChannelError),
+}
+
+/// Runs a worker to its end, in a process forked for it.
+#[must_use]
+pub fn run(seat: Seat, engine: impl Engine, generation: GenerationId) -> ExitCode {
+    journal::speak_as(Role::Worker);
+    match live(seat, engine, generation) {
+        Err(WorkerError::Link(ChannelError::Closed)) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+        Ok(never) => match never {},
+    }
+}
+
+fn live(
+    seat: Seat,
+    mut engine: impl Engine,
+    generation: GenerationId,
+) -> Result<std::convert::Infallible, WorkerError> {
+    let Seat { mut link, words, parent } = seat;
+    let system = |what| move |error| SealError::System(what, error);
+    nix::unistd::dup2_stderr(&words).map_err(system("standard error"))?;
+    drop(words);
+    identity::die_with(parent)?;
+    nix::sys::prctl::set_name(c"fdscand-worker").map_err(system("name"))?;
+    let sealed = seal::worker(link.as_fd())?;
+    eicar::self_test(&mut engine)?;
+    link.send(&WorkerToOpener::Ready(generation), &[])?;
+    serve(&sealed, link, engine)
+}
+
+/// Batch after batch, until the opener closes.
+fn serve(
+    _sealed: &Sealed,
+    mut link: Link,
+    mut engine: impl Engine,
+) -> Result<std::convert::Infallible, WorkerError> {
+    let mut outbox = Outbox::new();
+    let mut buffer = Buffer::default();
+    loop {
+        let (OpenerToWorker::Scan(jobs), files) = link.receive()?;
+        outbox.restart_clock();
+        for (job, file) in jobs.into_iter().zip(files) {
+            let answer = match VettedFile::vet(&file, &job) {
+                Ok(vetted) => {
+                    if vetted.size() > LARGE_BYTES {
+                        outbox.flush(&mut link)?;
+                    }
+                    judge(&vetted, &job, &mut buffer, &mut engine)
+                }
+                Err(found) => answer(&job, found),
+            };
+            close(file);
+            outbox.push(&mut link, answer)?;
+        }
+        outbox.flush(&mut link)?;
+    }
+}
+
+/// Now, not at the end of the batch: while it is open here, its owner cannot be rid of it.
+fn close(file: OwnedFd) {
+    drop(file);
+}
+
+fn judge(
+    file: &VettedFile<'_>,
+    job: &Job,
+    buffer: &mut Buffer,
+    engine: &mut impl Engine,
+) -> Answer {
+    let data = match file.read(buffer) {
+        Ok(data) => data,
+        Err(found) => {
+            buffer.shrink();
+            return answer(job, found);
+        }
+    };
+    let name = job.name.as_ref().map(|name| name.as_slice());
+    let finding = match engine.scan(data, name) {
+        // What matched did so in bytes that were there, whatever became of the file.
+        Verdict::Match(rules) => Finding::Match(rules),
+        Verdict::Clean => file.clean_if_unchanged(),
+        Verdict::Failed => Finding::EngineError,
+    };
+    buffer.shrink();
+    let read = file.size();
+    answer(job, Found { finding, read })
+}
+
+fn answer(job: &Job, found: Found) -> Answer {
+    Answer { id: job.id, read: found.read, finding: found.finding }
+}
