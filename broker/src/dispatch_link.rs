@@ -1,17 +1,15 @@
 //! Dispatch link: the broker (tag 0x61) and its dispatcher (tag 0x62), both of this executable.
 //!
-//! The broker hands over what it has opened or started; the dispatcher asks for the few things that
-//! need root. Nothing that it asks has a field that chooses a file, a user or a process.
+//! The broker hands over what it has started; the dispatcher asks for the few things that need root.
+//! Nothing that it asks has a field that chooses a file, a user or a process.
 
-use fdbroker_common::limits::{
-    RULE_ERROR_BYTES_MAX, RULE_FILE_NAME_BYTES_MAX, RULE_FILES_PER_MESSAGE_MAX,
-};
+use fdbroker_common::limits::RULE_ERROR_BYTES_MAX;
 use fdbroker_common::wire::{Message, WireError};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 /// What the broker says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BrokerToDispatcher {
     /// First message. Two descriptors: the listening scanner and admin sockets.
     Begin(Plan),
@@ -29,12 +27,8 @@ pub enum BrokerToDispatcher {
         /// Its process id, for people.
         pid: u32,
     },
-    /// Rule files by name, each with one descriptor in the same order.
-    Rules(Vec<ByteBuf>),
-    /// All rule files have been told.
-    RulesEnd,
-    /// The rule files cannot be opened; one line why.
-    RulesFailed(ByteBuf),
+    /// A rule reader was started (one descriptor: its link).
+    RuleReader,
     /// The administrator asked for the rules to be read again, by signal.
     Reload,
 }
@@ -63,7 +57,7 @@ pub struct Plan {
 pub enum DispatcherToBroker {
     /// Scans can be served: open the client socket.
     Serving,
-    /// Open the rule files.
+    /// Start a rule reader.
     ReadRules,
     /// Start fdscand.
     StartScanner,
@@ -73,27 +67,14 @@ pub enum DispatcherToBroker {
 
 impl Message for BrokerToDispatcher {
     const TAG: u8 = 0x61;
-    const DESCRIPTORS_MAX: usize = RULE_FILES_PER_MESSAGE_MAX;
+    const DESCRIPTORS_MAX: usize = 2;
 
     fn descriptors(&self) -> usize {
         match self {
             Self::Begin(_) => 2,
-            Self::Opener { .. } | Self::Scanner { .. } => 1,
-            Self::Rules(names) => names.len(),
-            Self::BeginPrivate(_) | Self::RulesEnd | Self::RulesFailed(_) | Self::Reload => 0,
+            Self::Opener { .. } | Self::Scanner { .. } | Self::RuleReader => 1,
+            Self::BeginPrivate(_) | Self::Reload => 0,
         }
-    }
-
-    fn check(&self) -> Result<(), WireError> {
-        let holds = match self {
-            Self::Rules(names) => {
-                (1..=RULE_FILES_PER_MESSAGE_MAX).contains(&names.len())
-                    && names.iter().all(|name| name.len() <= RULE_FILE_NAME_BYTES_MAX)
-            }
-            Self::RulesFailed(reason) => reason.len() <= RULE_ERROR_BYTES_MAX,
-            _ => true,
-        };
-        holds.then_some(()).ok_or(WireError::Bound("rules"))
     }
 }
 

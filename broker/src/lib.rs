@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | [`root`] | root (or the user whose own broker it is) | accepts, authorises, starts openers, hands connections over |
 //! | [`dispatcher`] | a uid of its own, no capability, opens nothing | lends workers, looks after the scanner, answers administrators |
+//! | [`rules`] | a uid of its own with `DAC_READ_SEARCH` | opens the administrator's rule files |
 //! | [`opener`] | the caller | resolves, walks, opens, passes descriptors, reports |
 //!
-//! [`dispatch_link`] is the link between the first two; [`confine`] fences the last two. All code that
+//! [`dispatch_link`] and [`reader_link`] are links between them; [`confine`] fences all but the first. All code that
 //! runs as uid 0 is in [`root`] (`make count-root-lines`).
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -18,19 +19,20 @@ pub mod confine;
 pub mod dispatch_link;
 pub mod dispatcher;
 pub mod opener;
+pub mod reader_link;
 pub mod root;
+pub mod rules;
 
 /// Logs to standard error as `fdbroker[PID]: LEVEL: …`, from this level on as [`log::LevelFilter`]
-/// numbers it. `role` stands before each message.
-pub fn log_to_stderr(role: &'static str, level: u8) {
+/// numbers it.
+pub fn log_to_stderr(level: u8) {
     use std::io::Write;
 
-    let mut levels = log::LevelFilter::iter();
-    env_logger::Builder::new()
-        .filter_level(levels.nth(level.into()).unwrap_or(log::LevelFilter::Trace))
-        .format(move |out, record| {
-            let level = record.level().as_str().to_lowercase();
-            writeln!(out, "fdbroker[{}]: {level}: {role}{}", std::process::id(), record.args())
-        })
-        .init();
+    let filter = log::LevelFilter::iter().nth(level.into()).unwrap_or(log::LevelFilter::Trace);
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(filter).format(|out, record| {
+        let level = record.level().as_str().to_lowercase();
+        writeln!(out, "fdbroker[{}]: {level}: {}", std::process::id(), record.args())
+    });
+    builder.init();
 }

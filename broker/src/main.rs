@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fdbroker_broker::root::{Broker, End, args::Args, config::Settings, launch, sanitize};
-use fdbroker_broker::{dispatcher, log_to_stderr, opener};
+use fdbroker_broker::{dispatcher, log_to_stderr, opener, rules};
 use log::info;
 
 /// What an administrator must mend before a new start.
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let result = match role.as_deref().and_then(|role| role.to_str()) {
         Some(opener::ROLE) => opener::run().map_err(|error| format!("opener: {error}")),
         Some(dispatcher::ROLE) => dispatcher::run().map_err(|error| format!("dispatcher: {error}")),
+        Some(rules::ROLE) => rules::run(args).map_err(|error| format!("rule reader: {error}")),
         Some(launch::ROLE) => match launch::run(args.filter_map(|arg| arg.into_string().ok())) {
             Ok(never) => match never {},
             Err(error) => Err(format!("launcher: {error}")),
@@ -37,9 +38,10 @@ fn main() -> ExitCode {
 
 fn broker() -> Result<(), String> {
     let args = Args::parse();
-    log_to_stderr("", args.log_level());
-    let settings = Settings::new(&args)?;
-    let private = args.private_on_stdin.then(fdbroker_common::stdio::take_stdin).transpose();
+    let private_on_stdin = args.private_on_stdin;
+    let settings = Settings::new(args)?;
+    log_to_stderr(settings.plan.log_level);
+    let private = private_on_stdin.then(fdbroker_common::stdio::take_stdin).transpose();
     let private = private.map_err(|error| format!("standard input: {error}"))?;
     match Broker::start(settings, private)?.run() {
         Ok(End::Failed(reason)) => Err(reason),

@@ -29,13 +29,13 @@ pub enum BrokerError {
     /// Nobody is there.
     #[error(
         "no broker at {}; start one with `fdbroker --runtime-dir {}`",
-        name(&paths::client_socket(.0)), name(.0)
+        name(&.0.join(paths::CLIENT_SOCKET)), name(.0)
     )]
     Absent(PathBuf),
     /// A socket without a listener.
     #[error(
         "nobody listens at {}, a broker left it behind; start fdbroker again",
-        name(&paths::client_socket(.0))
+        name(&.0.join(paths::CLIENT_SOCKET))
     )]
     Stale(PathBuf),
     /// A broker without scanner.
@@ -47,7 +47,7 @@ pub enum BrokerError {
     /// The socket is not for this user.
     #[error(
         "you may not connect to the broker at {}: permission denied; ask its administrator",
-        name(&paths::client_socket(.0))
+        name(&.0.join(paths::CLIENT_SOCKET))
     )]
     Denied(PathBuf),
     /// `--rules` without rules.
@@ -166,7 +166,7 @@ pub fn default_runtime_dirs() -> impl Iterator<Item = PathBuf> {
 /// Whether a broker lives, starts or has lived in a runtime directory.
 #[must_use]
 pub fn is_inhabited(dir: &Path) -> bool {
-    paths::client_socket(dir).exists() || paths::scanner_socket(dir).exists()
+    dir.join(paths::CLIENT_SOCKET).exists() || dir.join(paths::SCANNER_SOCKET).exists()
 }
 
 /// Connects to the broker of a runtime directory; waits a little for one that is starting.
@@ -185,7 +185,7 @@ pub fn connect(dir: &Path) -> Result<Client, BrokerError> {
             _ => return Err(error.into()),
         };
         match kind {
-            io::ErrorKind::NotFound if !paths::scanner_socket(dir).exists() => {
+            io::ErrorKind::NotFound if !dir.join(paths::SCANNER_SOCKET).exists() => {
                 return Err(BrokerError::Absent(dir.to_owned()));
             }
             io::ErrorKind::NotFound if begun.elapsed() < START_WAIT => thread::sleep(START_LOOK),
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_socket_that_a_broker_left_behind_is_stale() {
         let dir = runtime_dir("stale");
-        let bound = UnixDatagram::bind(paths::client_socket(&dir)).unwrap();
+        let bound = UnixDatagram::bind(dir.join(paths::CLIENT_SOCKET)).unwrap();
         drop(bound);
         let error = connect(&dir).unwrap_err();
         std::fs::remove_dir_all(&dir).unwrap();

@@ -76,6 +76,6 @@ pub fn run(args: &Args) -> u8 {
 /// The first runtime directory with a broker in it, else the system's.
 fn default_dir() -> PathBuf {
     default_runtime_dirs()
-        .find(|dir| is_inhabited(dir) || paths::admin_socket(dir).exists())
+        .find(|dir| is_inhabited(dir) || dir.join(paths::ADMIN_SOCKET).exists())
         .unwrap_or_else(|| Path::new(paths::RUNTIME_DIR).to_owned())
 }

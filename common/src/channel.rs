@@ -3,13 +3,13 @@
 //! Runs in every process. A message with more or fewer descriptors than its verb has is refused and
 //! its descriptors are closed.
 
-use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socketpair, sockopt};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::fdpass::{self, Packet, ReceiveError};
 use crate::limits::MESSAGE_BYTES_MAX;
@@ -35,14 +35,6 @@ pub enum ChannelError {
     Descriptors(&'static str),
 }
 
-impl ChannelError {
-    /// Whether waiting is all that is needed.
-    #[must_use]
-    pub fn is_would_block(&self) -> bool {
-        matches!(self, Self::WouldBlock)
-    }
-}
-
 impl From<io::Error> for ChannelError {
     fn from(error: io::Error) -> Self {
         // ETOOMANYREFS is the kernel's limit on descriptors in flight: back-pressure, not failure.
@@ -60,6 +52,7 @@ impl From<io::Error> for ChannelError {
 }
 
 /// A typed end of a link.
+#[derive(Debug)]
 pub struct Channel<Tx, Rx> {
     socket: UnixDatagram,
     outgoing: Vec<u8>,
@@ -101,7 +94,10 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
     /// # Errors
     /// As fcntl(2).
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.set_nonblocking(nonblocking)
+        // fcntl(2), where the standard library takes ioctl(2), which no role of ours may call.
+        let mut flags = fcntl_getfl(&self.socket)?;
+        flags.set(OFlags::NONBLOCK, nonblocking);
+        Ok(fcntl_setfl(&self.socket, flags)?)
     }
 
     /// Sends one message with its descriptors. They stay open here.
@@ -160,11 +156,5 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
 impl<Tx, Rx> AsFd for Channel<Tx, Rx> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-impl<Tx, Rx> fmt::Debug for Channel<Tx, Rx> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Channel").field("socket", &self.socket).finish_non_exhaustive()
     }
 }

@@ -68,7 +68,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::NoBroker`] names the socket and what connect(2) said.
     pub fn connect(runtime_dir: &Path) -> Result<Self, ClientError> {
-        Self::connect_socket(&paths::client_socket(runtime_dir))
+        Self::connect_socket(&runtime_dir.join(paths::CLIENT_SOCKET))
     }
 
     /// Connects to a client socket.

@@ -4,8 +4,6 @@
 //! from the client; `Accepted`, `Reports`/`Progress`…, `Done` from the opener. A client cancels by
 //! closing. The broker itself says nothing here but `Refused`, and reads nothing.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::generation::GenerationId;
@@ -14,13 +12,15 @@ use crate::limits::{
     TARGETS_PER_MESSAGE_MAX,
 };
 use crate::outcome::Outcome;
+use crate::refusal::OPENER_TO_CLIENT_TAG;
+pub use crate::refusal::Refusal;
 use crate::totals::Totals;
 use crate::wire::{Message, WireError, bound};
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientToOpener {
-    /// Begins a scan.
+    /// Begins a scan. With one descriptor, of the client's root directory, if links are to be followed.
     Start(ScanOptions),
     /// Files and directories, each with one descriptor in the same order.
     Targets(Vec<Target>),
@@ -35,7 +35,8 @@ pub struct ScanOptions {
     pub omit_clean: bool,
     /// Stay on the file system of each target.
     pub one_filesystem: bool,
-    /// Follow symbolic links inside directories.
+    /// Follow symbolic links inside directories. They are followed by the opener, which refuses unless
+    /// the client's root directory is its own.
     pub follow_links: bool,
     /// Larger files are `incomplete`; 0 stands for the broker's own limit, which is also the most.
     pub file_bytes_max: u64,
@@ -91,35 +92,6 @@ pub struct Report {
     pub outcome: Outcome,
 }
 
-/// Why no scan is possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Refusal {
-    /// No scanner is connected, and none came within a bounded wait.
-    NoScanner,
-    /// Too many connections of this user.
-    TooManyConnections,
-    /// The broker does not serve this user.
-    NotAllowed,
-    /// The broker could not start an opener.
-    Overloaded,
-    /// An exclude pattern is none.
-    BadPattern,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::NoScanner => {
-                "the broker has no scanner; start fdscand (as its own user), or fdbroker with --spawn-scanner"
-            }
-            Self::TooManyConnections => "too many connections of this user; try again later",
-            Self::NotAllowed => "this broker does not serve this user",
-            Self::Overloaded => "the broker could not start an opener; see its log",
-            Self::BadPattern => "malformed exclude pattern",
-        })
-    }
-}
-
 impl Message for ClientToOpener {
     const TAG: u8 = 0x11;
     const DESCRIPTORS_MAX: usize = TARGETS_PER_MESSAGE_MAX;
@@ -127,7 +99,8 @@ impl Message for ClientToOpener {
     fn descriptors(&self) -> usize {
         match self {
             Self::Targets(targets) => targets.len(),
-            Self::Start(_) | Self::End => 0,
+            Self::Start(options) => usize::from(options.follow_links),
+            Self::End => 0,
         }
     }
 
@@ -153,7 +126,7 @@ impl Message for ClientToOpener {
 }
 
 impl Message for OpenerToClient {
-    const TAG: u8 = 0x12;
+    const TAG: u8 = OPENER_TO_CLIENT_TAG;
     const DESCRIPTORS_MAX: usize = 0;
 
     fn check(&self) -> Result<(), WireError> {

@@ -32,6 +32,7 @@ pub mod limits;
 pub mod opener_link;
 pub mod outcome;
 pub mod paths;
+pub mod refusal;
 pub mod rule_table;
 pub mod scanner_link;
 pub mod stamp;

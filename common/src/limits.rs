@@ -35,7 +35,7 @@ pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
 
 /// Most files in one answer message of a worker, and most rules told for one file.
 pub const ANSWERS_PER_MESSAGE_MAX: usize = DESCRIPTORS_PER_MESSAGE_MAX;
-/// Most rules that are named for one file; further ones are counted only.
+/// Most rules that are named for one file; further ones are left out.
 pub const RULES_PER_FILE_MAX: usize = 1024;
 
 /// Most reports in one message to a client.
@@ -79,16 +79,22 @@ pub const OPENERS_PER_UID_MAX: usize = 64;
 pub const CONNECTIONS_WAITING_MAX: usize = 1024;
 /// Most accepted connections of one uid that wait for an opener.
 pub const CONNECTIONS_WAITING_PER_UID_MAX: usize = 256;
+/// Most other children of a broker at once: dispatcher, scanner, rule readers, and what hangs.
+pub const CHILDREN_MAX: usize = 512;
 /// Most connections to the admin socket at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 16;
+
+/// Messages of one peer that are read before the others have their turn.
+pub const MESSAGES_PER_TURN: usize = 32;
 
 /// How long an opener without a client is kept for the next connection of the same caller.
 pub const OPENER_IDLE: Duration = Duration::from_secs(20);
 
 /// A caller that holds a worker longer than this gives it up when another caller waits.
 pub const LEASE_QUANTUM: Duration = Duration::from_millis(100);
-/// A recalled worker that is not returned after this is killed.
-pub const RECALL_GRACE: Duration = Duration::from_secs(5);
+/// A recalled worker that is not returned after this is killed. An honest opener returns it after the
+/// file in work, which has a deadline of its own, so this is for openers that do not listen.
+pub const RECALL_GRACE: Duration = Duration::from_secs(300);
 
 /// How long a request waits for a scanner before the client is told that there is none.
 pub const SCANNER_WAIT: Duration = Duration::from_secs(5);

@@ -14,7 +14,12 @@ pub enum BrokerToOpener {
     /// Supplementary groups; repeated until all are told. Only before `Become`.
     Groups(Vec<u32>),
     /// Whom to serve; exactly once, before anything but `Groups`. With one descriptor: the lease link.
-    Become(Identity),
+    Become {
+        /// As whom.
+        identity: Identity,
+        /// User id that a worker must have.
+        scanner_uid: u32,
+    },
     /// A connection of the caller (one descriptor). Only when idle.
     Serve,
 }
@@ -58,9 +63,10 @@ impl Message for BrokerToOpener {
             Self::Groups(groups) => {
                 bound((1..=GROUPS_PER_MESSAGE_MAX).contains(&groups.len()), "number of groups")
             }
-            Self::Become(Identity::Caller { uid, .. } | Identity::ReadAll { uid }) => {
-                bound(*uid != 0, "user id of an opener")
-            }
+            Self::Become {
+                identity: Identity::Caller { uid, .. } | Identity::ReadAll { uid },
+                ..
+            } => bound(*uid != 0, "user id of an opener"),
             _ => Ok(()),
         }
     }

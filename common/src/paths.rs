@@ -1,7 +1,5 @@
 //! Where things are by default, and how the sockets below a runtime directory are called.
 
-use std::path::{Path, PathBuf};
-
 /// Runtime directory of the system broker.
 pub const RUNTIME_DIR: &str = "/run/fdbroker";
 /// Configuration of the system broker.
@@ -10,19 +8,8 @@ pub const CONFIG_FILE: &str = "/etc/fdbroker/fdbroker.toml";
 pub const RULES_DIR: &str = "/etc/fdbroker/rules.d";
 
 /// Socket for scan requests. It exists only once scans can be served.
-#[must_use]
-pub fn client_socket(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("client.sock")
-}
-
+pub const CLIENT_SOCKET: &str = "client.sock";
 /// Socket to which the scanner connects.
-#[must_use]
-pub fn scanner_socket(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("scanner.sock")
-}
-
+pub const SCANNER_SOCKET: &str = "scanner.sock";
 /// Socket for administration.
-#[must_use]
-pub fn admin_socket(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("admin.sock")
-}
+pub const ADMIN_SOCKET: &str = "admin.sock";

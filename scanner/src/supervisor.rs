@@ -75,7 +75,7 @@ pub fn run(user: Unprivileged, args: &Args) -> Result<(), SupervisorError> {
         serve(&user, link, args, &signals)?;
         return Ok(());
     }
-    let path = paths::scanner_socket(&args.runtime_dir);
+    let path = args.runtime_dir.join(paths::SCANNER_SOCKET);
     let address = UnixAddr::new(&path).map_err(SupervisorError::Address)?;
     let mut delay = RETRY_FIRST;
     let mut told = None;

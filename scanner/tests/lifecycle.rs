@@ -171,7 +171,7 @@ struct Listener {
 
 impl Listener {
     fn bind(directory: &std::path::Path) -> Self {
-        let path = fdbroker_common::paths::scanner_socket(directory);
+        let path = directory.join(fdbroker_common::paths::SCANNER_SOCKET);
         let flags = SockFlag::SOCK_CLOEXEC;
         let socket =
             nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)
@@ -191,7 +191,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(fdbroker_common::paths::scanner_socket(&self.directory));
+        let _ = std::fs::remove_file(self.directory.join(fdbroker_common::paths::SCANNER_SOCKET));
     }
 }
 

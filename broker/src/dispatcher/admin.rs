@@ -8,7 +8,9 @@ use std::time::Instant;
 use fdbroker_common::admin_link::{AdminReply, AdminRequest, OpenerStatus, Status};
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::generation::GenerationId;
-use fdbroker_common::limits::{ADMIN_CONNECTIONS_MAX, OPENERS_MAX, RULE_ERROR_BYTES_MAX};
+use fdbroker_common::limits::{
+    ADMIN_CONNECTIONS_MAX, MESSAGES_PER_TURN, OPENERS_MAX, RULE_ERROR_BYTES_MAX,
+};
 use log::{debug, info, warn};
 
 use super::Dispatcher;
@@ -17,7 +19,16 @@ use crate::root::peer::Peer;
 /// One administrator.
 pub struct Admin {
     channel: Channel<AdminReply, AdminRequest>,
-    awaits_reload: bool,
+    awaits: Option<Reload>,
+}
+
+/// Which load of the rules an administrator waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reload {
+    /// The one that goes on.
+    Current,
+    /// The one after it: what goes on may have read the rules before they were changed.
+    Next,
 }
 
 impl Admin {
@@ -38,20 +49,24 @@ impl Dispatcher {
             && channel.set_nonblocking(true).is_ok()
         {
             self.next_admin = self.next_admin.wrapping_add(1);
-            self.admins.insert(self.next_admin, Admin { channel, awaits_reload: false });
+            self.admins.insert(self.next_admin, Admin { channel, awaits: None });
         }
     }
 
     /// Reads what an administrator asks.
     pub(super) fn hear_admin(&mut self, id: u32) -> Result<(), ChannelError> {
-        while let Some(admin) = self.admins.get_mut(&id) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(admin) = self.admins.get_mut(&id) else {
+                return Ok(());
+            };
             match admin.channel.receive() {
                 Ok((AdminRequest::Status, _)) => {
                     let reply = AdminReply::Status(Box::new(self.snapshot()));
                     self.reply(id, &reply);
                 }
                 Ok((AdminRequest::Reload, _)) => {
-                    admin.awaits_reload = true;
+                    let goes_on = self.scanner.is_loading();
+                    admin.awaits = Some(if goes_on { Reload::Next } else { Reload::Current });
                     self.reload()?;
                 }
                 Err(ChannelError::WouldBlock) => return Ok(()),
@@ -71,6 +86,21 @@ impl Dispatcher {
             self.answer_reload_failed(b"no scanner is connected");
             return Ok(());
         }
+        if self.scanner.is_loading() {
+            self.scanner.again = true;
+            return Ok(());
+        }
+        self.read_rules()
+    }
+
+    /// One load has ended: the next one begins, if somebody asked for it meanwhile.
+    pub(super) fn reload_again(&mut self) -> Result<(), ChannelError> {
+        if self.scanner.is_loading() || !std::mem::take(&mut self.scanner.again) {
+            return Ok(());
+        }
+        for admin in self.admins.values_mut().filter(|admin| admin.awaits.is_some()) {
+            admin.awaits = Some(Reload::Current);
+        }
         self.read_rules()
     }
 
@@ -87,8 +117,9 @@ impl Dispatcher {
 
     fn answer(&mut self, reply: &AdminReply) {
         let admins = self.admins.iter_mut();
-        let waiting = admins
-            .filter_map(|(id, admin)| std::mem::take(&mut admin.awaits_reload).then_some(*id));
+        let waiting = admins.filter_map(|(id, admin)| {
+            admin.awaits.take_if(|awaits| *awaits == Reload::Current).map(|_| *id)
+        });
         for id in waiting.collect::<Vec<_>>() {
             self.reply(id, reply);
         }

@@ -7,9 +7,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fdbroker_common::limits::{LEASE_QUANTUM, RECALL_GRACE};
+
+/// How long no worker is forked after one has ended unused; doubled with each further one in a row.
+const STILLBORN_WAIT: Duration = Duration::from_millis(10);
 
 /// Names a worker: its template, and its number there.
 pub type WorkerId = (u32, u32);
@@ -72,6 +75,9 @@ pub struct Pool {
     workers: BTreeMap<WorkerId, State>,
     next_worker: u32,
     next_lease: u32,
+    /// How many workers in a row have ended before they were lent, and until when none is forked.
+    stillborn: u32,
+    no_fork_until: Option<Instant>,
 }
 
 impl Pool {
@@ -98,10 +104,16 @@ impl Pool {
     }
 
     /// A worker has ended. Tells whose it was.
-    pub fn ended(&mut self, id: WorkerId) -> Option<(OpenerId, u32)> {
+    pub fn ended(&mut self, id: WorkerId, now: Instant) -> Option<(OpenerId, u32)> {
         match self.workers.remove(&id)? {
             State::Lent(lease, _) => Some((lease.opener, lease.number)),
-            _ => None,
+            State::Forking | State::Fresh(_) => {
+                self.stillborn = self.stillborn.saturating_add(1);
+                let wait = STILLBORN_WAIT.saturating_mul(1 << self.stillborn.min(9));
+                self.no_fork_until = now.checked_add(wait);
+                None
+            }
+            State::Ending => None,
         }
     }
 
@@ -152,7 +164,7 @@ impl Pool {
             Some(at) => at.checked_add(RECALL_GRACE),
             None => lease.since.checked_add(LEASE_QUANTUM).filter(|_| waiting),
         };
-        self.leases().filter_map(|(_, lease)| event(lease)).min()
+        self.leases().filter_map(|(_, lease)| event(lease)).chain(self.no_fork_until).min()
     }
 
     /// Decides what to do for these demands.
@@ -176,7 +188,10 @@ impl Pool {
                 }
             }
         }
-        self.replenish(&mut acts);
+        if self.no_fork_until.is_none_or(|at| at <= now) {
+            self.no_fork_until = None;
+            self.replenish(&mut acts);
+        }
         self.recall(starving, now, &mut acts);
         acts
     }
@@ -228,6 +243,7 @@ impl Pool {
             return;
         };
         self.next_lease = self.next_lease.wrapping_add(1);
+        self.stillborn = 0;
         let lease = Lease {
             number: self.next_lease,
             opener: demand.opener,

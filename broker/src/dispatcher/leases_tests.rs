@@ -62,7 +62,7 @@ fn a_worker_never_serves_a_second_opener_not_even_of_the_same_user() {
         assert!(!seen.contains(&id));
         seen.push(id);
         pool.ending(id);
-        assert_eq!(pool.ended(id), None, "an ended worker is nobody's");
+        assert_eq!(pool.ended(id, now), None, "an ended worker is nobody's");
     }
 }
 
@@ -126,7 +126,7 @@ fn a_lent_worker_that_ends_is_told_to_its_opener() {
     let (id, opener, lease) = lent(&pool.plan(&[demand(7, 2000, 1, now)], now))[0];
     assert_eq!(pool.lent(opener, lease), Some(id));
     assert_eq!(pool.lent(8, lease), None, "another opener cannot speak for it");
-    assert_eq!(pool.ended(id), Some((7, lease)));
+    assert_eq!(pool.ended(id, now), Some((7, lease)));
 }
 
 #[test]
@@ -143,4 +143,21 @@ fn a_forgotten_quantum_wakes_the_broker() {
     let at = pool.next_event(true).unwrap();
     assert!(at <= now + LEASE_QUANTUM + Duration::from_millis(1));
     assert!(pool.next_event(false).is_none());
+}
+
+#[test]
+fn workers_that_end_unused_are_replaced_ever_more_slowly() {
+    let start = Instant::now();
+    let mut pool = pool(1, start);
+    let mut now = start;
+    let mut forks = 0;
+    while now < start + Duration::from_secs(10) {
+        let acts = pool.plan(&[], now);
+        for worker in pool.of_template(1) {
+            pool.ended(worker, now);
+        }
+        forks += acts.iter().filter(|act| matches!(act, Act::Fork(_))).count();
+        now = pool.next_event(false).unwrap_or(now + Duration::from_millis(1));
+    }
+    assert!((2..20).contains(&forks), "{forks} forks in ten seconds");
 }

@@ -25,6 +25,7 @@ use rustix::net::{SocketFlags, accept_with};
 
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker, Plan};
 use crate::root::privilege;
+use crate::root::sanitize::ignore_requests_to_end;
 use crate::{confine, log_to_stderr};
 use admin::Admin;
 use leases::{OpenerId, Pool};
@@ -61,6 +62,7 @@ enum Source {
     Broker,
     ScannerSocket,
     AdminSocket,
+    RuleReader,
     Supervisor,
     Template(u32),
     Opener(OpenerId),
@@ -72,6 +74,7 @@ enum Source {
 /// # Errors
 /// When the identity cannot be taken, or the broker breaks the protocol: the process ends.
 pub fn run() -> io::Result<()> {
+    ignore_requests_to_end()?;
     let mut broker: BrokerChannel = take_channel()?;
     let (message, mut sockets) = broker.receive().map_err(io::Error::other)?;
     let (BrokerToDispatcher::Begin(plan) | BrokerToDispatcher::BeginPrivate(plan)) = message else {
@@ -88,7 +91,7 @@ pub fn run() -> io::Result<()> {
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_name(c"fdb-dispatcher")?;
     confine::dispatcher()?;
-    log_to_stderr("", plan.log_level);
+    log_to_stderr(plan.log_level);
     broker.set_nonblocking(true)?;
     let now = Instant::now();
     let dispatcher = Dispatcher {
@@ -141,6 +144,7 @@ impl Dispatcher {
                     self.admit_admin(connection);
                 }
             }
+            Source::RuleReader => return self.hear_rule_reader(),
             Source::Supervisor => return self.hear_supervisor(),
             Source::Template(number) => return self.hear_template(number),
             Source::Opener(id) => self.hear_opener(id),
@@ -154,6 +158,7 @@ impl Dispatcher {
             (Source::Broker, Some(self.broker.as_fd())),
             (Source::ScannerSocket, self.scanner_socket.as_ref().map(AsFd::as_fd)),
             (Source::AdminSocket, self.admin_socket.as_ref().map(AsFd::as_fd)),
+            (Source::RuleReader, self.scanner.reader_fd()),
             (Source::Supervisor, self.scanner.supervisor_fd()),
         ]
         .into_iter()
@@ -190,21 +195,16 @@ impl Dispatcher {
 
     fn hear_broker(&mut self) -> Result<(), ChannelError> {
         loop {
-            let (message, descriptors) = match self.broker.receive() {
+            let (message, mut descriptors) = match self.broker.receive() {
                 Err(ChannelError::WouldBlock) => return Ok(()),
                 received => received?,
             };
-            let mut descriptors = descriptors.into_iter();
-            match (message, descriptors.next()) {
+            match (message, descriptors.pop()) {
                 (BrokerToDispatcher::Opener { pid, caller_uid }, Some(link)) => {
                     self.adopt_opener(pid, caller_uid, link);
                 }
                 (BrokerToDispatcher::Scanner { pid }, Some(link)) => self.adopt_scanner(pid, link),
-                (BrokerToDispatcher::Rules(names), Some(first)) => {
-                    self.rules_came(names, [first].into_iter().chain(descriptors));
-                }
-                (BrokerToDispatcher::RulesEnd, None) => self.rules_complete()?,
-                (BrokerToDispatcher::RulesFailed(reason), None) => self.rules_refused(&reason)?,
+                (BrokerToDispatcher::RuleReader, Some(link)) => self.adopt_rule_reader(link)?,
                 (BrokerToDispatcher::Reload, None) => self.reload()?,
                 _ => return Err(ChannelError::Closed),
             }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
-use fdbroker_common::limits::SCANNER_WAIT;
+use fdbroker_common::limits::{MESSAGES_PER_TURN, SCANNER_WAIT};
 use log::debug;
 
 use super::Dispatcher;
@@ -59,7 +59,10 @@ impl Dispatcher {
 
     /// Reads what an opener says.
     pub(super) fn hear_opener(&mut self, id: OpenerId) {
-        while let Some(opener) = self.openers.get_mut(&id) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(opener) = self.openers.get_mut(&id) else {
+                return;
+            };
             match opener.channel.receive() {
                 Ok((OpenerToDispatcher::Want(workers), _)) => {
                     opener.want = workers;
@@ -145,7 +148,7 @@ impl Dispatcher {
     /// A worker is gone.
     pub(super) fn worker_ended(&mut self, worker: WorkerId, cause: LossCause) {
         debug!("worker {} of template {} ended: {cause:?}", worker.1, worker.0);
-        if let Some((opener, lease)) = self.pool.ended(worker) {
+        if let Some((opener, lease)) = self.pool.ended(worker, Instant::now()) {
             self.status.workers_lost = self.status.workers_lost.saturating_add(1);
             self.tell(opener, &DispatcherToOpener::Lost { lease, cause });
         }

@@ -17,8 +17,10 @@ use serde_bytes::ByteBuf;
 use super::Dispatcher;
 use super::templates::Template;
 use crate::dispatch_link::DispatcherToBroker;
+use crate::reader_link::{DispatcherToReader, ReaderToDispatcher};
 use crate::root::peer::Peer;
 
+type ReaderChannel = Channel<DispatcherToReader, ReaderToDispatcher>;
 type SupervisorChannel = Channel<BrokerToSupervisor, SupervisorToBroker>;
 
 /// Waits between attempts to start what keeps ending.
@@ -39,10 +41,13 @@ pub struct Scanner {
     pub pid: u32,
     /// Workers that its administrator wants.
     pub workers_asked: u32,
-    /// Rules that the broker is sending.
+    /// The rule reader, and what has come from it.
+    reader: Option<ReaderChannel>,
     coming: Rules,
     /// Whether rules have been asked for.
     pub(super) reading: bool,
+    /// Whether they are to be read once more after those that are being loaded.
+    pub(super) again: bool,
     next_template: u32,
     /// Rules for templates that have been asked for.
     pub(super) asked: BTreeMap<u32, Rules>,
@@ -65,10 +70,21 @@ impl Scanner {
         self.supervisor.as_ref().map(AsFd::as_fd)
     }
 
+    /// Descriptor to poll.
+    pub fn reader_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.reader.as_ref().map(AsFd::as_fd)
+    }
+
     /// Whether one is connected.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.supervisor.is_some()
+    }
+
+    /// Whether rules are on their way to a template, or it is loading them.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.reading || !self.asked.is_empty() || self.has_loading_template()
     }
 
     /// When something must be done even if nothing happens.
@@ -164,17 +180,41 @@ impl Dispatcher {
         self.ask(&DispatcherToBroker::ReadRules)
     }
 
-    /// Some rule files have come.
-    pub(super) fn rules_came(&mut self, names: Vec<ByteBuf>, files: impl Iterator<Item = OwnedFd>) {
-        if self.scanner.coming.0.len() <= RULE_FILES_MAX {
-            self.scanner.coming.0.extend(names);
-            self.scanner.coming.1.extend(files);
+    /// The broker has started a rule reader.
+    pub(super) fn adopt_rule_reader(&mut self, link: OwnedFd) -> Result<(), ChannelError> {
+        let reader = ReaderChannel::adopt(link)?;
+        reader.set_nonblocking(true)?;
+        self.scanner.reader = Some(reader);
+        Ok(())
+    }
+
+    /// Reads what the rule reader says.
+    pub(super) fn hear_rule_reader(&mut self) -> Result<(), ChannelError> {
+        while let Some(reader) = &mut self.scanner.reader {
+            match reader.receive() {
+                Ok((ReaderToDispatcher::Rules(names), files)) => {
+                    if self.scanner.coming.0.len() > RULE_FILES_MAX {
+                        return self.rules_refused(b"too many rule files");
+                    }
+                    self.scanner.coming.0.extend(names);
+                    self.scanner.coming.1.extend(files);
+                }
+                Ok((ReaderToDispatcher::End, _)) => return self.rules_complete(),
+                Ok((ReaderToDispatcher::Failed(reason), _)) => return self.rules_refused(&reason),
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                Err(error) => {
+                    return self
+                        .rules_refused(format!("the rule reader ended: {error}").as_bytes());
+                }
+            }
         }
+        Ok(())
     }
 
     /// All rule files have come: a template is started for them.
-    pub(super) fn rules_complete(&mut self) -> Result<(), ChannelError> {
+    fn rules_complete(&mut self) -> Result<(), ChannelError> {
         self.scanner.reading = false;
+        self.scanner.reader = None;
         let rules = std::mem::take(&mut self.scanner.coming);
         if rules.0.is_empty() {
             warn!("no rule files (*.yar, *.yara): only the built-in EICAR test rule is loaded");
@@ -196,13 +236,16 @@ impl Dispatcher {
     /// New rules cannot be used. The old ones go on; a broker that has never served ends.
     pub(super) fn rules_refused(&mut self, reason: &[u8]) -> Result<(), ChannelError> {
         self.scanner.reading = false;
+        self.scanner.reader = None;
         let line = format!("rules refused: {}", Escaped(reason));
         self.note_error(line.clone());
         self.answer_reload_failed(reason);
         if self.scanner.current.is_none() && !self.has_served() {
             return self.ask(&DispatcherToBroker::Fail(line.into_bytes().into()));
         }
-        Ok(())
+        // Without rules that serve, they are tried again, but not at once: nobody has mended them yet.
+        self.scanner.restart = Instant::now().checked_add(RESTART.1).map(|at| (at, RESTART.1));
+        self.reload_again()
     }
 
     /// The scanner has gone or is sent away.

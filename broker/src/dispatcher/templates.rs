@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::generation::GenerationId;
 use fdbroker_common::lease_link::LossCause;
-use fdbroker_common::limits::{RULE_FILES_PER_MESSAGE_MAX, TEMPLATE_START, WORKERS_MAX};
+use fdbroker_common::limits::{
+    MESSAGES_PER_TURN, RULE_FILES_PER_MESSAGE_MAX, TEMPLATE_START, WORKERS_MAX,
+};
 use fdbroker_common::scanner_link::{BrokerToTemplate, TemplateToBroker};
 use log::info;
 
@@ -63,8 +65,12 @@ impl Scanner {
 
     /// Whether a lost template has yet to be replaced.
     pub(super) fn lacks_template(&self) -> bool {
-        let loading = self.reading || !self.asked.is_empty() || !self.templates.is_empty();
-        self.is_connected() && self.current.is_none() && !loading
+        self.is_connected() && self.current.is_none() && !self.is_loading()
+    }
+
+    /// Whether a template has yet to say that it is ready.
+    pub(super) fn has_loading_template(&self) -> bool {
+        self.templates.values().any(|template| template.ready.is_none())
     }
 
     /// When templates need something.
@@ -137,7 +143,10 @@ impl Dispatcher {
 
     /// Reads what a template says.
     pub(super) fn hear_template(&mut self, number: u32) -> Result<(), ChannelError> {
-        while let Some(template) = self.scanner.templates.get_mut(&number) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(template) = self.scanner.templates.get_mut(&number) else {
+                return Ok(());
+            };
             let (message, mut files) = match template.channel.receive() {
                 Ok(received) => received,
                 Err(ChannelError::WouldBlock) => return Ok(()),
@@ -186,7 +195,8 @@ impl Dispatcher {
             self.workers_max
         );
         self.answer_reloaded(generation, rules);
-        self.ask(&DispatcherToBroker::Serving)
+        self.ask(&DispatcherToBroker::Serving)?;
+        self.reload_again()
     }
 
     /// A template has gone or is sent away, and its workers with it.

@@ -21,6 +21,8 @@ pub struct Pending {
     pub file: VettedFile,
     /// Whether it was with a worker when that one crashed or overran: it is tried once more, alone.
     pub suspect: bool,
+    /// How often a worker was taken away while it read this file.
+    pub interruptions: u8,
 }
 
 impl Pending {

@@ -18,6 +18,9 @@ use fdbroker_common::rule_table::RuleTable;
 
 use super::batch::{Batch, Pending};
 
+/// How often a worker may be taken away from one file through no fault of the file.
+const INTERRUPTIONS_MAX: u8 = 3;
+
 /// The rules that a worker has loaded.
 #[derive(Debug, Clone)]
 pub struct Generation {
@@ -39,7 +42,7 @@ pub struct Worker {
     pub generation: Generation,
     channel: Channel<OpenerToWorker, WorkerToOpener>,
     state: State,
-    /// Whether it has said that it is sealed; one that was kept has said so in an earlier lease.
+    /// Whether it has said that it is sealed, tested and has the announced rules.
     announced: bool,
     discarded: bool,
     in_hand: VecDeque<(u32, Pending)>,
@@ -57,8 +60,19 @@ enum State {
     Serving,
     /// Wanted back; finishes what it has.
     Recalled,
-    /// Not used any more; the broker will say what became of it.
-    Lost { overran: bool },
+    /// Not used any more; the dispatcher will say what became of it.
+    Lost(Why),
+}
+
+/// Why a worker is not used any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It kept one file beyond the deadline.
+    Overran,
+    /// It said what it may not.
+    Misbehaved,
+    /// Its connection has ended; what ended it is for the dispatcher to say.
+    Closed,
 }
 
 /// What became of a file that a lost worker had in hand.
@@ -97,7 +111,7 @@ impl Worker {
     /// Descriptor to poll, unless the worker is lost.
     #[must_use]
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        (!matches!(self.state, State::Lost { .. })).then(|| self.channel.as_fd())
+        (!matches!(self.state, State::Lost(_))).then(|| self.channel.as_fd())
     }
 
     /// Whether it has nothing in hand.
@@ -138,14 +152,14 @@ impl Worker {
     /// When its deadline is over, given the time that one file may take.
     #[must_use]
     pub fn deadline(&self, per_file: Duration) -> Option<Instant> {
-        let waiting = !self.is_idle() && !matches!(self.state, State::Lost { .. });
+        let waiting = !self.is_idle() && !matches!(self.state, State::Lost(_));
         waiting.then(|| self.since.checked_add(per_file)).flatten()
     }
 
     /// Not to be used any more.
-    pub fn give_up(&mut self, overran: bool) {
-        if !matches!(self.state, State::Lost { .. }) {
-            self.state = State::Lost { overran };
+    pub fn give_up(&mut self, why: Why) {
+        if !matches!(self.state, State::Lost(_)) {
+            self.state = State::Lost(why);
         }
     }
 
@@ -168,7 +182,7 @@ impl Worker {
             Ok(()) => {}
             Err(ChannelError::WouldBlock) => return Some(batch),
             Err(_) => {
-                self.give_up(false);
+                self.give_up(Why::Closed);
                 return Some(batch);
             }
         }
@@ -188,16 +202,16 @@ impl Worker {
     /// went, or said what it may not, stands.
     pub fn hear(&mut self) -> Vec<(Pending, Answer)> {
         let mut answered = Vec::new();
-        while !matches!(self.state, State::Lost { .. }) {
-            match self.channel.receive() {
-                Ok((WorkerToOpener::Ready(id), _))
-                    if !self.announced && id == self.generation.id =>
-                {
+        while !matches!(self.state, State::Lost(_)) {
+            match (self.channel.receive().map(|(message, _)| message), self.announced) {
+                (Ok(WorkerToOpener::Ready(id)), false) if id == self.generation.id => {
                     self.announced = true;
                 }
-                Ok((WorkerToOpener::Answers(answers), _)) => self.take(answers, &mut answered),
-                Err(ChannelError::WouldBlock) => break,
-                Ok(_) | Err(_) => self.give_up(false),
+                (Ok(WorkerToOpener::Answers(answers)), true) => self.take(answers, &mut answered),
+                (Ok(_), _) => self.give_up(Why::Misbehaved),
+                (Err(ChannelError::WouldBlock), _) => break,
+                (Err(ChannelError::Closed), _) => self.give_up(Why::Closed),
+                (Err(_), _) => self.give_up(Why::Misbehaved),
             }
         }
         answered
@@ -207,7 +221,7 @@ impl Worker {
         self.since = Instant::now();
         for answer in answers {
             if self.in_hand.front().is_none_or(|(id, _)| *id != answer.id) {
-                return self.give_up(false);
+                return self.give_up(Why::Misbehaved);
             }
             if let Some((_, pending)) = self.in_hand.pop_front() {
                 self.bytes = self.bytes.saturating_sub(pending.size());
@@ -224,28 +238,41 @@ impl Worker {
 
     /// Whether the broker has yet to be told that this worker is of no use; true once.
     pub fn to_be_discarded(&mut self) -> bool {
-        matches!(self.state, State::Lost { .. }) && !std::mem::replace(&mut self.discarded, true)
+        matches!(self.state, State::Lost(_)) && !std::mem::replace(&mut self.discarded, true)
     }
 
     /// The broker has said what became of this worker: what becomes of its files.
     pub fn leftovers(mut self, cause: LossCause) -> Vec<Leftover> {
         let blame = match (self.state, cause) {
-            (State::Lost { overran: true }, _) => Some(None),
+            (State::Lost(Why::Overran), _) => Some(None),
             (_, LossCause::Signal(signal)) => Some(Some(signal)),
-            (State::Lost { .. }, _) | (_, LossCause::Exit(_) | LossCause::Unknown) => Some(Some(0)),
+            (State::Lost(Why::Misbehaved), _) | (_, LossCause::Exit(_) | LossCause::Unknown) => {
+                Some(Some(0))
+            }
             (_, LossCause::Killed) => None,
         };
+        let mut in_work = true;
         let mut leftovers: Vec<Leftover> = self
             .in_hand
             .drain(..)
-            .map(|(_, mut pending)| match (blame, pending.suspect) {
-                (None, _) => Leftover::Again(pending),
-                (Some(_), false) => {
-                    pending.suspect = true;
-                    Leftover::Again(pending)
+            .map(|(_, mut pending)| {
+                let was_in_work = std::mem::replace(&mut in_work, false);
+                match (blame, pending.suspect) {
+                    (None, _) if was_in_work && pending.interruptions >= INTERRUPTIONS_MAX => {
+                        Leftover::Overran(pending)
+                    }
+                    (None, _) => {
+                        pending.interruptions =
+                            pending.interruptions.saturating_add(u8::from(was_in_work));
+                        Leftover::Again(pending)
+                    }
+                    (Some(_), false) => {
+                        pending.suspect = true;
+                        Leftover::Again(pending)
+                    }
+                    (Some(Some(signal)), true) => Leftover::Crashed(pending, signal),
+                    (Some(None), true) => Leftover::Overran(pending),
                 }
-                (Some(Some(signal)), true) => Leftover::Crashed(pending, signal),
-                (Some(None), true) => Leftover::Overran(pending),
             })
             .collect();
         // They are put back at the front of the queue one by one.

@@ -15,8 +15,10 @@ use fdbroker_common::limits::{BATCH_FILES_MAX, WORKERS_MAX};
 use fdbroker_common::outcome::Failure;
 use fdbroker_common::rule_table::RuleTable;
 
+use nix::sys::socket::{getsockopt, sockopt};
+
 use super::batch::Batch;
-use super::fleet::{Generation, Leftover, Worker};
+use super::fleet::{Generation, Leftover, Why, Worker};
 use super::scan::Scan;
 use super::session::{FIRST_BATCH_FILES, Gone, Session};
 
@@ -74,13 +76,26 @@ impl Session {
         self.tell_dispatcher(OpenerToDispatcher::Want(want))
     }
 
-    pub(super) fn return_recalled(&mut self) -> Result<(), Gone> {
-        while let Some(index) = self.workers.iter().position(Worker::is_returnable) {
-            let worker = self.workers.swap_remove(index);
+    /// Gives back what is recalled, and what is not needed: without a scan one worker stays for the
+    /// next one of the same client, without a client none.
+    pub(super) fn return_unneeded(&mut self) -> Result<(), Gone> {
+        let keep = match (&self.scan, &self.client) {
+            (Some(_), _) => usize::MAX,
+            (None, Some(_)) => 1,
+            (None, None) => 0,
+        };
+        loop {
+            let mut workers = self.workers.iter().enumerate();
+            let unneeded = workers.find(|(index, worker)| {
+                worker.is_returnable() || (*index >= keep && worker.is_free())
+            });
+            let Some((index, _)) = unneeded else {
+                return Ok(());
+            };
+            let lease = self.workers.remove(index).lease;
             self.wanted = 0;
-            self.tell_dispatcher(OpenerToDispatcher::Return { lease: worker.lease })?;
+            self.tell_dispatcher(OpenerToDispatcher::Return { lease })?;
         }
-        Ok(())
     }
 
     /// Has workers ended that are beyond their deadline, gone, or not to be believed.
@@ -89,7 +104,7 @@ impl Session {
         let mut useless = Vec::new();
         for worker in &mut self.workers {
             if per_file.and_then(|per_file| worker.deadline(per_file)).is_some_and(|at| at <= now) {
-                worker.give_up(true);
+                worker.give_up(Why::Overran);
             }
             if worker.to_be_discarded() {
                 useless.push(worker.lease);
@@ -152,6 +167,10 @@ impl Session {
         let (Some(table), Some(connection)) = (descriptors.pop(), descriptors.pop()) else {
             return Err(std::io::ErrorKind::InvalidData.into());
         };
+        // Whoever made the connection is the scanner; the files that are passed are for no other.
+        if getsockopt(&connection, sockopt::PeerCredentials)?.uid() != self.scanner_uid {
+            return Err(std::io::ErrorKind::PermissionDenied.into());
+        }
         let (id, rules, wants_names) = about;
         let table = match &self.tables {
             Some((known, names)) if *known == id => Rc::clone(names),

@@ -29,6 +29,7 @@ use fdbroker_common::stdio::take_channel;
 
 use crate::confine;
 use crate::root::privilege;
+use crate::root::sanitize::ignore_requests_to_end;
 use open::OpenContext;
 use session::Session;
 
@@ -45,30 +46,36 @@ pub type DispatcherChannel = Channel<OpenerToDispatcher, DispatcherToOpener>;
 /// # Errors
 /// When the identity cannot be taken, or the broker breaks the protocol: the process ends.
 pub fn run() -> io::Result<()> {
+    ignore_requests_to_end()?;
     let mut broker: BrokerChannel = take_channel()?;
-    let dispatcher = DispatcherChannel::adopt(become_told(&mut broker)?)?;
+    let (lease_link, scanner_uid) = become_told(&mut broker)?;
+    let dispatcher = DispatcherChannel::adopt(lease_link)?;
     let context = Rc::new(OpenContext::new()?);
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_name(c"fdb-opener")?;
+    // From here on a stranger's bytes are parsed: nothing of ours leads to the log any more.
+    nix::unistd::dup2_stderr(std::fs::File::options().write(true).open("/dev/null")?)?;
     confine::opener()?;
     broker.set_nonblocking(true)?;
     dispatcher.set_nonblocking(true)?;
-    match Session::new(broker, dispatcher, context).serve() {
+    match Session::new((broker, dispatcher), scanner_uid, context).serve() {
         Ok(()) | Err(ChannelError::Closed) => Ok(()),
         Err(error) => Err(io::Error::other(error)),
     }
 }
 
 /// Hears whom to serve, becomes that, and cannot go back.
-fn become_told(broker: &mut BrokerChannel) -> io::Result<OwnedFd> {
+fn become_told(broker: &mut BrokerChannel) -> io::Result<(OwnedFd, u32)> {
     let mut groups = Vec::new();
-    let (identity, lease_link) = loop {
+    let (identity, scanner_uid, lease_link) = loop {
         let (message, mut link) = broker.receive().map_err(io::Error::other)?;
         match (message, link.pop()) {
             (BrokerToOpener::Groups(more), None) if groups.len() <= GROUPS_MAX => {
                 groups.extend(more)
             }
-            (BrokerToOpener::Become(identity), Some(link)) => break (identity, link),
+            (BrokerToOpener::Become { identity, scanner_uid }, Some(link)) => {
+                break (identity, scanner_uid, link);
+            }
             _ => return Err(io::Error::other("the broker broke the protocol")),
         }
     };
@@ -80,5 +87,5 @@ fn become_told(broker: &mut BrokerChannel) -> io::Result<OwnedFd> {
         }
         Identity::Unchanged => privilege::clear_capabilities()?,
     }
-    Ok(lease_link)
+    Ok((lease_link, scanner_uid))
 }

@@ -3,7 +3,7 @@
 //! Runs in the opener. Opens files only as fast as workers and client take them.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use fdbroker_common::limits::{
 use fdbroker_common::outcome::{Failure, Limit, Outcome};
 use fdbroker_common::rule_table::RuleTable;
 use fdbroker_common::totals::Totals;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
+use rustix::io::Errno;
 
 use super::batch::{Pending, Queue};
 use super::exclude::Excludes;
@@ -45,7 +48,14 @@ impl Scan {
     ///
     /// # Errors
     /// The options cannot be met.
-    pub fn new(options: ScanOptions, context: Rc<OpenContext>) -> Result<Self, Refusal> {
+    pub fn new(
+        options: ScanOptions,
+        root: Option<OwnedFd>,
+        context: Rc<OpenContext>,
+    ) -> Result<Self, Refusal> {
+        if root.is_some_and(|root| !is_our_root(&root)) {
+            return Err(Refusal::ForeignRoot);
+        }
         let excludes = Excludes::new(&options.excludes).map_err(|_| Refusal::BadPattern)?;
         let walk_options = Rc::new(WalkOptions {
             one_filesystem: options.one_filesystem,
@@ -157,7 +167,14 @@ impl Scan {
             let outcome = Outcome::Incomplete { limit: Limit::FileSize, read: 0, total: size };
             return self.report(client, (target, path), size, 0, outcome);
         }
-        self.queue.push(Pending { target, path, name: Some(name), file, suspect: false });
+        self.queue.push(Pending {
+            target,
+            path,
+            name: Some(name),
+            file,
+            suspect: false,
+            interruptions: 0,
+        });
     }
 
     /// A worker has answered.
@@ -227,6 +244,23 @@ fn outcome(finding: Finding, read: u64, size: u64, table: &RuleTable) -> Outcome
         Finding::ReadError(errno) => Outcome::Error(Failure::System(errno)),
         Finding::Refused => Outcome::Error(Failure::Refused),
         Finding::EngineError => Outcome::Error(Failure::Engine),
+    }
+}
+
+/// Whether this is the directory, on the very mount, that absolute links are followed from here. A
+/// container has others: there a link would lead to files of the host.
+fn is_our_root(theirs: &OwnedFd) -> bool {
+    let look = |root: BorrowedFd<'_>| {
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let about = statx(root, c"", AtFlags::EMPTY_PATH, wanted)?;
+        let told = about.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+        let device = (about.stx_dev_major, about.stx_dev_minor);
+        Ok::<_, Errno>(told.then_some((device, about.stx_ino, about.stx_mnt_id)))
+    };
+    let ours = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    match (ours.and_then(|ours| look(ours.as_fd())), look(theirs.as_fd())) {
+        (Ok(Some(ours)), Ok(Some(theirs))) => ours == theirs,
+        _ => false,
     }
 }
 

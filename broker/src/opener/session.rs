@@ -31,6 +31,8 @@ pub(super) const FIRST_BATCH_FILES: usize = 16;
 pub struct Session {
     broker: BrokerChannel,
     pub(super) dispatcher: DispatcherChannel,
+    /// User id that a worker must have.
+    pub(super) scanner_uid: u32,
     context: Rc<OpenContext>,
     pub(super) client: Option<Client>,
     pub(super) workers: Vec<Worker>,
@@ -63,13 +65,14 @@ impl Session {
     /// An opener without a client.
     #[must_use]
     pub fn new(
-        broker: BrokerChannel,
-        dispatcher: DispatcherChannel,
+        (broker, dispatcher): (BrokerChannel, DispatcherChannel),
+        scanner_uid: u32,
         context: Rc<OpenContext>,
     ) -> Self {
         Self {
             broker,
             dispatcher,
+            scanner_uid,
             context,
             client: None,
             workers: Vec::new(),
@@ -98,9 +101,9 @@ impl Session {
     fn turn(&mut self) -> Result<(), Gone> {
         self.open_files();
         self.dispatch();
-        self.return_recalled()?;
+        self.finish_scan();
+        self.return_unneeded()?;
         self.ask_for_workers()?;
-        self.finish_scan()?;
         let now = Instant::now();
         self.discard_useless(now)?;
         if let Some(client) = &mut self.client {
@@ -137,7 +140,7 @@ impl Session {
         }
     }
 
-    fn finish_scan(&mut self) -> Result<(), Gone> {
+    fn finish_scan(&mut self) {
         let idle = self.workers.iter().all(Worker::is_idle);
         let done = idle && self.scan.as_ref().is_some_and(Scan::is_exhausted);
         if let (true, true, Some(client)) = (done, self.accepted, &mut self.client)
@@ -146,12 +149,7 @@ impl Session {
             self.accepted = false;
             self.totals.merge(&scan.totals);
             scan.finish(client);
-            // One worker stays for the next scan of this client, unless it is recalled.
-            for worker in self.workers.drain(1.min(self.workers.len())..).collect::<Vec<_>>() {
-                self.tell_dispatcher(OpenerToDispatcher::Return { lease: worker.lease })?;
-            }
         }
-        Ok(())
     }
 
     fn wait(&mut self, now: Instant) -> Result<(), Gone> {
@@ -258,7 +256,11 @@ impl Session {
             };
             match (message, &mut self.scan) {
                 (ClientToOpener::Start(options), None) => {
-                    match Scan::new(options, Rc::clone(&self.context)) {
+                    match Scan::new(
+                        options,
+                        descriptors.into_iter().next(),
+                        Rc::clone(&self.context),
+                    ) {
                         Ok(scan) => {
                             self.scan = Some(scan);
                             self.accept();

@@ -33,11 +33,3 @@ pub struct Args {
     #[arg(long, hide = true)]
     pub private_on_stdin: bool,
 }
-
-impl Args {
-    /// Least level of log messages, as [`log::LevelFilter`] numbers it: a private broker is silent.
-    #[must_use]
-    pub fn log_level(&self) -> u8 {
-        if self.private_on_stdin { 0 } else { self.verbose.saturating_add(3).min(5) }
-    }
-}

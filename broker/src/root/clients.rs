@@ -9,13 +9,14 @@ use std::process::Child;
 use std::rc::Rc;
 use std::time::Instant;
 
-use fdbroker_common::channel::{Channel, ChannelError};
-use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Refusal};
+use fdbroker_common::channel::ChannelError;
+use fdbroker_common::fdpass;
 use fdbroker_common::limits::{
-    CONNECTIONS_WAITING_MAX, CONNECTIONS_WAITING_PER_UID_MAX, OPENER_IDLE, OPENERS_MAX,
-    OPENERS_PER_UID_MAX,
+    CONNECTIONS_WAITING_MAX, CONNECTIONS_WAITING_PER_UID_MAX, MESSAGES_PER_TURN, OPENER_IDLE,
+    OPENERS_MAX, OPENERS_PER_UID_MAX,
 };
 use fdbroker_common::opener_link::BrokerToOpener;
+use fdbroker_common::refusal::Refusal;
 use log::{debug, error, info, warn};
 
 use super::peer::Peer;
@@ -50,7 +51,10 @@ impl Broker {
     pub(super) fn admit(&mut self, connection: OwnedFd) {
         let peer = match Peer::of(&connection) {
             Ok(peer) => peer,
-            Err(error) => return debug!("connection dropped: {error}"),
+            Err(error) => {
+                debug!("connection dropped: {error}");
+                return self.served();
+            }
         };
         let Peer { uid, gid, pid, .. } = peer;
         match authorise(&peer, self.settings.mode) {
@@ -65,6 +69,7 @@ impl Broker {
             Authorization::Denied(refusal) => {
                 warn!("connection: uid {uid} gid {gid} pid {pid} denied: {refusal}");
                 refuse(connection, refusal);
+                self.served();
             }
         }
     }
@@ -90,6 +95,7 @@ impl Broker {
                     Err(error) => {
                         error!("cannot start an opener: {error}");
                         refuse(waiting.connection, Refusal::Overloaded);
+                        self.served();
                         continue;
                     }
                 },
@@ -115,9 +121,9 @@ impl Broker {
     }
 
     fn start_opener(&mut self, grant: &Rc<Grant>) -> io::Result<OpenerId> {
-        let (child, channel, lease) = spawn::opener(grant)?;
+        let (child, channel, lease) = spawn::opener(grant, self.settings.plan.scanner_uid)?;
         let (pid, caller_uid) = (child.id(), grant.caller_uid());
-        self.tell_dispatcher(BrokerToDispatcher::Opener { pid, caller_uid }, vec![lease]);
+        self.tell_dispatcher(BrokerToDispatcher::Opener { pid, caller_uid }, Some(lease));
         self.next_opener = self.next_opener.wrapping_add(1);
         let grant = Rc::clone(grant);
         let opener = Opener { child, channel, grant, busy: false, since: Instant::now() };
@@ -137,7 +143,10 @@ impl Broker {
 
     /// Reads what an opener says: that it is idle, or that it has ended.
     pub(super) fn hear_opener(&mut self, id: OpenerId) {
-        while let Some(opener) = self.openers.get_mut(&id) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(opener) = self.openers.get_mut(&id) else {
+                return;
+            };
             match opener.channel.receive() {
                 Ok(_) => {
                     opener.busy = false;
@@ -180,12 +189,8 @@ impl Broker {
 
 /// Tells a client that it is refused, if it listens, and closes.
 fn refuse(connection: OwnedFd, refusal: Refusal) {
-    let told =
-        Channel::<OpenerToClient, ClientToOpener>::adopt(connection).and_then(|mut channel| {
-            channel.set_nonblocking(true)?;
-            channel.send(&OpenerToClient::Refused(refusal), &[]).map_err(io::Error::other)
-        });
-    if let Err(error) = told {
+    // Accepted without blocking, so this does not wait either.
+    if let Err(error) = fdpass::send(&connection.into(), &refusal.message(), &[]) {
         debug!("refusal not delivered: {error}");
     }
 }

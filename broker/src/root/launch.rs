@@ -19,16 +19,17 @@ pub const ROLE: &str = "--launcher";
 ///
 /// # Errors
 /// When the identity cannot be changed or fdscand cannot be executed.
-pub fn run(mut args: impl Iterator<Item = String>) -> io::Result<std::convert::Infallible> {
-    let mut id = || {
-        args.next()
-            .and_then(|arg| arg.parse::<u32>().ok())
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no user to become"))
-    };
-    let (uid, gid) = (id()?, id()?);
+pub fn run(args: impl Iterator<Item = String>) -> io::Result<std::convert::Infallible> {
     let executable = io::stdout().as_fd().try_clone_to_owned()?;
     nix::unistd::dup2_stdout(io::stderr())?;
-    privilege::become_user(uid, gid, &[])?;
+    let ids: Vec<u32> = args.filter_map(|id| id.parse().ok()).collect();
+    match ids.as_slice() {
+        [uid, gid] => privilege::become_user(*uid, *gid, &[])?,
+        _ if nix::unistd::geteuid().is_root() => {
+            return Err(io::Error::other("the scanner never runs as root"));
+        }
+        _ => privilege::clear_capabilities()?,
+    }
     let argv: [&CStr; 2] = [c"fdscand", c"--broker-on-stdin"];
     let environment: [&CStr; 0] = [];
     Ok(nix::unistd::execveat(executable, c"", &argv, &environment, AtFlags::AT_EMPTY_PATH)?)

@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -31,36 +31,31 @@ impl RuntimeDir {
     /// # Errors
     /// One line for the administrator.
     pub fn claim(path: &Path, for_all_users: bool) -> Result<Self, String> {
-        let say = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
-        let mode = if for_all_users { 0o755 } else { 0o700 };
-        let before = umask(Mode::empty());
-        let made = DirBuilder::new().mode(mode).create(path);
-        umask(before);
-        match made {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(say(&error)),
-        }
-        let lock = File::open(path).map_err(|error| say(&error))?;
-        let meta = lock.metadata().map_err(|error| say(&error))?;
-        if !meta.is_dir() {
-            return Err(say(&"not a directory"));
-        }
-        if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-            return Err(say(
-                &"the runtime directory must belong to the broker's user and be writable by no other",
-            ));
-        }
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            say(&"another broker runs here; stop it or choose another --runtime-dir")
-        })?;
-        Ok(Self { path: path.to_path_buf(), lock })
-    }
-
-    /// The directory.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+        let claim = || {
+            let before = umask(Mode::empty());
+            let made =
+                DirBuilder::new().mode(if for_all_users { 0o755 } else { 0o700 }).create(path);
+            umask(before);
+            made.or_else(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(error),
+            })?;
+            let lock = File::open(path)?;
+            let meta = lock.metadata()?;
+            let ours = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
+            if !meta.is_dir() || !ours {
+                return Err(io::Error::other(
+                    "a runtime directory must belong to the broker's user and be writable by no other",
+                ));
+            }
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+                io::Error::other(
+                    "another broker runs here; stop it or choose another --runtime-dir",
+                )
+            })?;
+            Ok(Self { path: path.to_path_buf(), lock })
+        };
+        claim().map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// Its descriptor.
@@ -70,9 +65,10 @@ impl RuntimeDir {
     }
 
     /// Removes a socket, if there is one of that name.
-    pub fn remove(path: &Path) {
-        if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
-            && let Err(error) = fs::remove_file(path)
+    pub fn remove(&self, name: &str) {
+        let path = self.path.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.file_type().is_socket())
+            && let Err(error) = fs::remove_file(&path)
         {
             log::warn!("{}: {error}", path.display());
         }
@@ -82,21 +78,25 @@ impl RuntimeDir {
     ///
     /// # Errors
     /// One line for the administrator.
-    pub fn listen(&self, path: &Path, for_all_users: bool) -> Result<OwnedFd, String> {
-        Self::remove(path);
+    pub fn listen(&self, name: &str, for_all_users: bool) -> Result<OwnedFd, String> {
+        self.remove(name);
+        let path = self.path.join(name);
         let mask = if for_all_users { 0o111 } else { 0o177 };
         let before = umask(Mode::from_bits_truncate(mask));
-        let result = UnixAddr::new(path).and_then(|address| {
+        let result = UnixAddr::new(&path).and_then(|address| {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             let listener = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-            bind(std::os::fd::AsRawFd::as_raw_fd(&listener), &address)?;
+            bind(listener.as_raw_fd(), &address)?;
             listen(&listener, Backlog::new(BACKLOG)?)?;
             Ok(listener)
         });
         umask(before);
         result.map_err(|error| match error {
             nix::Error::ENAMETOOLONG => {
-                format!("{}: the path of a socket has at most 107 bytes; choose a shorter --runtime-dir", path.display())
+                format!(
+                    "{}: too long for a socket (107 bytes); choose another --runtime-dir",
+                    path.display()
+                )
             }
             error => format!("{}: {}", path.display(), error.desc()),
         })

@@ -1,9 +1,9 @@
 //! The broker: the only lasting process with uid 0, or an ordinary user's own.
 //!
 //! Single-threaded, fenced after start-up. Per connection: accept, ask the kernel who is there,
-//! authorise, hand over to an opener. It also opens the administrator's rule files and starts the other
-//! processes. It never reads a client's message, resolves a client's path, opens a client's file or
-//! sees a verdict; workers and rules are the dispatcher's business.
+//! authorise, hand over to an opener. It also starts the other processes. Once it serves it opens no file
+//! by name; it never reads a client's message, resolves a client's path or sees a verdict. Workers and
+//! rules are the dispatcher's business.
 
 pub mod args;
 pub mod clients;
@@ -14,7 +14,6 @@ pub mod listen;
 pub mod peer;
 pub mod policy;
 pub mod privilege;
-pub mod rules;
 pub mod sanitize;
 pub mod spawn;
 
@@ -26,8 +25,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::ChannelError;
-use fdbroker_common::escape::Escaped;
-use fdbroker_common::limits::OPENER_IDLE;
+use fdbroker_common::limits::{CHILDREN_MAX, MESSAGES_PER_TURN, OPENER_IDLE};
 use fdbroker_common::paths;
 use log::{error, info};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -68,8 +66,6 @@ pub struct Broker {
     /// The connection of a private broker, until scans can be served.
     private: Option<OwnedFd>,
     dispatcher: DispatcherChannel,
-    /// What the dispatcher has yet to be told.
-    outbox: VecDeque<(BrokerToDispatcher, Vec<OwnedFd>)>,
     waiting: VecDeque<Waiting>,
     openers: BTreeMap<OpenerId, Opener>,
     next_opener: OpenerId,
@@ -79,29 +75,20 @@ pub struct Broker {
     end: Option<End>,
 }
 
-/// What became ready.
-#[derive(Debug, Clone, Copy)]
-enum Source {
-    Signals,
-    Dispatcher,
-    Clients,
-    Opener(OpenerId),
-}
-
 impl Broker {
     /// Claims the runtime directory, starts the dispatcher, fences itself.
     ///
     /// # Errors
     /// One line for the administrator.
     pub fn start(settings: Settings, private: Option<OwnedFd>) -> Result<Self, String> {
-        let executable = settings.spawn_scanner.then(spawn::find_scanner).transpose()?;
+        let executable = settings.plan.starts_scanner.then(spawn::find_scanner).transpose()?;
         let dir = settings.runtime_dir.as_deref();
         let dir = dir.map(|path| RuntimeDir::claim(path, settings.is_system())).transpose()?;
         let mut sockets = Vec::new();
         if let Some(dir) = &dir {
-            RuntimeDir::remove(&paths::client_socket(dir.path()));
-            sockets.push(dir.listen(&paths::scanner_socket(dir.path()), settings.is_system())?);
-            sockets.push(dir.listen(&paths::admin_socket(dir.path()), false)?);
+            dir.remove(paths::CLIENT_SOCKET);
+            sockets.push(dir.listen(paths::SCANNER_SOCKET, settings.is_system())?);
+            sockets.push(dir.listen(paths::ADMIN_SOCKET, false)?);
         }
         let signals = watch_signals().map_err(|error| format!("signals: {error}"))?;
         confine(dir.as_ref(), executable.as_ref(), settings.is_system())
@@ -116,7 +103,6 @@ impl Broker {
             clients: None,
             private,
             dispatcher,
-            outbox: VecDeque::new(),
             waiting: VecDeque::new(),
             openers: BTreeMap::new(),
             next_opener: 0,
@@ -134,49 +120,37 @@ impl Broker {
             let now = Instant::now();
             self.retire_openers(now);
             self.hand_over();
-            self.flush_outbox();
             if let Some(end) = self.end.take() {
                 self.close();
                 return Ok(end);
             }
-            for source in self.wait(now)? {
-                match source {
-                    Source::Signals => self.hear_signals(),
-                    Source::Dispatcher => self.hear_dispatcher(),
-                    Source::Clients => self.accept(),
-                    Source::Opener(id) => self.hear_opener(id),
-                }
+            for id in self.wait(now)? {
+                self.hear_opener(id);
             }
+            self.hear_signals();
+            self.hear_dispatcher();
+            self.accept();
         }
     }
 
-    fn wait(&self, now: Instant) -> io::Result<Vec<Source>> {
-        let sources: Vec<(Source, BorrowedFd<'_>)> = [
-            (Source::Signals, self.signals.as_fd()),
-            (Source::Dispatcher, self.dispatcher.as_fd()),
-        ]
-        .into_iter()
-        .chain(self.clients.iter().map(|fd| (Source::Clients, fd.as_fd())))
-        .chain(
-            self.openers.iter().map(|(id, opener)| (Source::Opener(*id), opener.channel.as_fd())),
-        )
-        .collect();
-        let mut fds: Vec<PollFd<'_>> =
-            sources.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    /// Waits for an event. Returns the openers that have said something; the rest is looked at anyway.
+    fn wait(&self, now: Instant) -> io::Result<Vec<OpenerId>> {
+        let openers = self.openers.values().map(|opener| opener.channel.as_fd());
+        let mut fds: Vec<PollFd<'_>> = openers
+            .chain([self.signals.as_fd(), self.dispatcher.as_fd()])
+            .chain(self.clients.as_ref().map(AsFd::as_fd))
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
         match poll(&mut fds, self.timeout(now)) {
-            Ok(_) => {}
-            Err(nix::Error::EINTR) => return Ok(Vec::new()),
+            Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let ready = sources.iter().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(true));
-        Ok(ready.map(|((source, _), _)| *source).collect())
+        let heard = self.openers.keys().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(true));
+        Ok(heard.map(|(id, _)| *id).collect())
     }
 
-    /// Until the next opener has been idle for long, or the dispatcher may take more.
+    /// Until the next opener has been idle for long.
     fn timeout(&self, now: Instant) -> PollTimeout {
-        if !self.outbox.is_empty() {
-            return PollTimeout::from(5_u8);
-        }
         let idle = self.openers.values().filter(|opener| !opener.busy);
         let next = idle.filter_map(|opener| opener.since.checked_add(OPENER_IDLE)).min();
         next.map_or(PollTimeout::NONE, |at| {
@@ -191,22 +165,23 @@ impl Broker {
                 Ok(Ok(Signal::SIGCHLD)) => {
                     self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
                 }
-                Ok(Ok(Signal::SIGHUP)) => {
-                    self.tell_dispatcher(BrokerToDispatcher::Reload, Vec::new())
-                }
+                Ok(Ok(Signal::SIGHUP)) => self.tell_dispatcher(BrokerToDispatcher::Reload, None),
                 _ => self.end = Some(End::Stopped),
             }
         }
     }
 
     fn hear_dispatcher(&mut self) {
-        loop {
+        for _ in 0..MESSAGES_PER_TURN {
             match self.dispatcher.receive() {
                 Ok((DispatcherToBroker::Serving, _)) => self.open_client_socket(),
-                Ok((DispatcherToBroker::ReadRules, _)) => self.send_rules(),
+                Ok(_) if self.children.len() >= CHILDREN_MAX => {
+                    return self.end = Some(End::Failed("too many children hang".into()));
+                }
+                Ok((DispatcherToBroker::ReadRules, _)) => self.read_rules(),
                 Ok((DispatcherToBroker::StartScanner, _)) => self.start_scanner(),
                 Ok((DispatcherToBroker::Fail(reason), _)) => {
-                    self.end = Some(End::Failed(Escaped(&reason).to_string()));
+                    self.end = Some(End::Failed(reason.escape_ascii().to_string()));
                 }
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => {
@@ -217,46 +192,33 @@ impl Broker {
         }
     }
 
-    /// Queues a message for the dispatcher.
-    fn tell_dispatcher(&mut self, message: BrokerToDispatcher, descriptors: Vec<OwnedFd>) {
-        self.outbox.push_back((message, descriptors));
-    }
-
-    fn flush_outbox(&mut self) {
-        while let Some((message, descriptors)) = self.outbox.front() {
-            let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-            match self.dispatcher.send(message, &borrowed) {
-                Ok(()) => drop(self.outbox.pop_front()),
-                Err(ChannelError::WouldBlock) => return,
-                Err(error) => {
-                    self.end = Some(End::Failed(format!("the dispatcher ended: {error}")));
-                    return;
-                }
-            }
+    /// Tells the dispatcher something. It reads at once; one that does not is stuck, and we with it.
+    fn tell_dispatcher(&mut self, message: BrokerToDispatcher, descriptor: Option<OwnedFd>) {
+        let borrowed: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
+        if let Err(error) = self.dispatcher.send(&message, &borrowed) {
+            self.end = Some(End::Failed(format!("the dispatcher does not listen: {error}")));
         }
     }
 
-    fn send_rules(&mut self) {
-        match rules::messages(self.settings.rules.as_deref()) {
-            Ok(messages) => self.outbox.extend(messages),
-            Err(reason) => {
-                let reason = reason.into_bytes().into();
-                self.tell_dispatcher(BrokerToDispatcher::RulesFailed(reason), Vec::new());
+    fn read_rules(&mut self) {
+        match spawn::rule_reader(&self.settings) {
+            Ok((child, link)) => {
+                self.children.push((child, 0));
+                self.tell_dispatcher(BrokerToDispatcher::RuleReader, Some(link));
             }
+            Err(error) => self.end = Some(End::Failed(format!("cannot read rules: {error}"))),
         }
     }
 
     fn start_scanner(&mut self) {
-        let Some(executable) = &self.executable else {
-            return;
-        };
-        match spawn::scanner(&self.settings, executable) {
-            Ok((child, link)) => {
+        match self.executable.as_ref().map(|file| spawn::scanner(&self.settings, file)) {
+            Some(Ok((child, link))) => {
                 let message = BrokerToDispatcher::Scanner { pid: child.id() };
                 self.children.push((child, 0));
-                self.tell_dispatcher(message, vec![link]);
+                self.tell_dispatcher(message, Some(link));
             }
-            Err(error) => error!("cannot start fdscand: {error}"),
+            Some(Err(error)) => error!("cannot start fdscand: {error}"),
+            None => {}
         }
     }
 
@@ -266,12 +228,11 @@ impl Broker {
             self.admit(connection);
         }
         if let (Some(dir), None) = (&self.dir, &self.clients) {
-            let path = paths::client_socket(dir.path());
-            match dir.listen(&path, self.settings.is_system()) {
+            match dir.listen(paths::CLIENT_SOCKET, self.settings.is_system()) {
                 Ok(socket) => self.clients = Some(socket),
-                Err(reason) => return self.end = Some(End::Failed(reason)),
+                Err(reason) => self.end = Some(End::Failed(reason)),
             }
-            info!("serving on {}", path.display());
+            info!("serving");
         }
     }
 
@@ -292,13 +253,14 @@ impl Broker {
     /// Everything that we started ends with us.
     fn close(&mut self) {
         if let Some(dir) = &self.dir {
-            for socket in [paths::client_socket, paths::scanner_socket, paths::admin_socket] {
-                RuntimeDir::remove(&socket(dir.path()));
-            }
+            let sockets = [paths::CLIENT_SOCKET, paths::SCANNER_SOCKET, paths::ADMIN_SOCKET];
+            sockets.into_iter().for_each(|name| dir.remove(name));
         }
         for id in self.openers.keys().copied().collect::<Vec<_>>() {
             self.drop_opener(id, "the broker ends");
         }
+        // The dispatcher is deaf to signals and ends with its link.
+        let _ = rustix::net::shutdown(&self.dispatcher, rustix::net::Shutdown::Both);
         for (child, _) in &self.children {
             let process = rustix::process::Pid::from_child(child);
             // The scanner takes its workers along.

@@ -2,8 +2,8 @@
 //!
 //! Runs in the broker. Decides on peer credentials alone; no path, no message, no file.
 
-use fdbroker_common::client_link::Refusal;
 use fdbroker_common::opener_link::Identity;
+use fdbroker_common::refusal::Refusal;
 
 use super::config::Mode;
 use super::peer::Peer;
@@ -68,8 +68,7 @@ pub fn authorise(peer: &Peer, mode: Mode) -> Authorization {
 mod tests {
     use super::*;
 
-    const SYSTEM: Mode =
-        Mode::System { scanner: (65_534, 65_534), reader_uid: 65_533, dispatcher_uid: 65_532 };
+    const SYSTEM: Mode = Mode::System { scanner: (65_534, 65_534), reader_uid: 65_533 };
 
     fn peer(uid: u32) -> Peer {
         Peer { uid, gid: 100, groups: vec![100, 27], pid: 1 }

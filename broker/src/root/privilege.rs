@@ -15,8 +15,7 @@ use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresui
 /// - `KILL`: end an opener, which has another uid.
 /// - `SETUID`, `SETGID`: a child becomes its caller, or the scanner's user.
 /// - `SETPCAP`: that child empties its bounding set.
-/// - `DAC_READ_SEARCH`: the opener for callers who may read everything keeps it, and the broker raises
-///   it while it opens rule files.
+/// - `DAC_READ_SEARCH`: the opener for callers who may read everything, and the rule reader, keep it.
 const BROKER: [Capability; 5] = [
     Capability::CAP_KILL,
     Capability::CAP_SETUID,
@@ -25,9 +24,6 @@ const BROKER: [Capability; 5] = [
     Capability::CAP_DAC_READ_SEARCH,
 ];
 
-const SETS: [CapSet; 5] =
-    [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Bounding, CapSet::Ambient];
-
 /// Reduces the broker's capabilities to [`BROKER`] and sets no_new_privs.
 ///
 /// # Errors
@@ -35,30 +31,8 @@ const SETS: [CapSet; 5] =
 pub fn keep_brokers_own() -> io::Result<()> {
     let keep: CapsHashSet = BROKER.into_iter().collect();
     drop_bounding(&keep)?;
-    set(CapSet::Inheritable, &HashSet::new())?;
-    caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
-    set(CapSet::Effective, &HashSet::from([Capability::CAP_KILL]))?;
-    set(CapSet::Permitted, &keep)?;
-    nix::sys::prctl::set_no_new_privs()?;
-    verify_capabilities(&HashSet::from([Capability::CAP_KILL]), &keep, &keep)
-}
-
-/// Runs `work` with `DAC_READ_SEARCH`, for the administrator's own files.
-///
-/// # Errors
-/// Those of `work`, or when the capability cannot be raised or lowered.
-pub fn with_read_search<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let held = caps::has_cap(None, CapSet::Permitted, Capability::CAP_DAC_READ_SEARCH)
-        .map_err(io::Error::other)?;
-    if !held {
-        return work();
-    }
-    caps::raise(None, CapSet::Effective, Capability::CAP_DAC_READ_SEARCH)
-        .map_err(io::Error::other)?;
-    let result = work();
-    caps::drop(None, CapSet::Effective, Capability::CAP_DAC_READ_SEARCH)
-        .map_err(io::Error::other)?;
-    result
+    set_capabilities(&HashSet::from([Capability::CAP_KILL]), &keep)?;
+    Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
 /// Becomes a user with the given groups and no capability at all.
@@ -68,8 +42,7 @@ pub fn with_read_search<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T
 pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     change_ids(uid, gid, groups)?;
     clear_capabilities()?;
-    verify_ids(uid, gid, groups)?;
-    verify_capabilities(&HashSet::new(), &HashSet::new(), &HashSet::new())
+    verify(uid, gid, groups)
 }
 
 /// Becomes a user of its own that holds `DAC_READ_SEARCH` and nothing else.
@@ -80,12 +53,9 @@ pub fn become_reader(uid: u32) -> io::Result<()> {
     caps::securebits::set_keepcaps(true).map_err(io::Error::other)?;
     change_ids(uid, uid, &[])?;
     let keep = HashSet::from([Capability::CAP_DAC_READ_SEARCH]);
-    set(CapSet::Effective, &keep)?;
-    set(CapSet::Permitted, &keep)?;
-    set(CapSet::Inheritable, &HashSet::new())?;
+    set_capabilities(&keep, &keep)?;
     caps::securebits::set_keepcaps(false).map_err(io::Error::other)?;
-    verify_ids(uid, uid, &[])?;
-    verify_capabilities(&keep, &keep, &HashSet::new())
+    verify(uid, uid, &[])
 }
 
 /// Gives up every capability but keeps the identity, for an ordinary user's own broker.
@@ -93,74 +63,62 @@ pub fn become_reader(uid: u32) -> io::Result<()> {
 /// # Errors
 /// When a set cannot be emptied.
 pub fn clear_capabilities() -> io::Result<()> {
-    let none = HashSet::new();
-    caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
-    set(CapSet::Effective, &none)?;
-    set(CapSet::Permitted, &none)?;
-    set(CapSet::Inheritable, &none)
+    set_capabilities(&HashSet::new(), &HashSet::new())
 }
 
 fn change_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     if uid == 0 || uid == u32::MAX || gid == u32::MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an identity to change to"));
+        return Err(io::Error::other("not an identity to change to"));
     }
     drop_bounding(&HashSet::new())?;
-    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
-    setgroups(&groups)?;
+    setgroups(&groups.iter().copied().map(Gid::from_raw).collect::<Vec<_>>())?;
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     setresgid(gid, gid, gid)?;
-    setresuid(uid, uid, uid)?;
-    Ok(())
+    Ok(setresuid(uid, uid, uid)?)
 }
 
 fn drop_bounding(keep: &CapsHashSet) -> io::Result<()> {
-    for capability in caps::read(None, CapSet::Bounding).map_err(io::Error::other)? {
-        if !keep.contains(&capability) {
-            caps::drop(None, CapSet::Bounding, capability).map_err(io::Error::other)?;
-        }
+    let held = caps::read(None, CapSet::Bounding).map_err(io::Error::other)?;
+    held.difference(keep)
+        .try_for_each(|capability| caps::drop(None, CapSet::Bounding, *capability))
+        .map_err(io::Error::other)?;
+    confirm(CapSet::Bounding, keep)
+}
+
+/// Sets all sets but the bounding one, and confirms what the kernel made of it.
+fn set_capabilities(effective: &CapsHashSet, permitted: &CapsHashSet) -> io::Result<()> {
+    let none = HashSet::new();
+    caps::clear(None, CapSet::Ambient).map_err(io::Error::other)?;
+    // The effective set within the permitted one at every moment.
+    for (which, value) in [
+        (CapSet::Effective, effective),
+        (CapSet::Permitted, permitted),
+        (CapSet::Inheritable, &none),
+    ] {
+        caps::set(None, which, value).map_err(io::Error::other)?;
     }
-    Ok(())
+    confirm(CapSet::Effective, effective)?;
+    confirm(CapSet::Permitted, permitted)?;
+    confirm(CapSet::Inheritable, &none)?;
+    confirm(CapSet::Ambient, &none)
 }
 
-fn set(which: CapSet, value: &CapsHashSet) -> io::Result<()> {
-    caps::set(None, which, value).map_err(io::Error::other)
+fn confirm(which: CapSet, want: &CapsHashSet) -> io::Result<()> {
+    if &caps::read(None, which).map_err(io::Error::other)? == want {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("the {which:?} capability set is not what it should be")))
 }
 
-fn verify_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
-    let users = getresuid()?;
-    let owners = getresgid()?;
-    let ids_hold = [users.real, users.effective, users.saved].iter().all(|id| id.as_raw() == uid)
-        && [owners.real, owners.effective, owners.saved].iter().all(|id| id.as_raw() == gid);
+/// Confirms the identity, and that there is no way back.
+fn verify(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    let (users, owners, root) = (getresuid()?, getresgid()?, Uid::from_raw(0));
+    let ids = [users.real, users.effective, users.saved].map(Uid::as_raw);
+    let gids = [owners.real, owners.effective, owners.saved].map(Gid::as_raw);
     let have: HashSet<u32> = nix::unistd::getgroups()?.iter().map(|id| id.as_raw()).collect();
-    let root = Uid::from_raw(0);
-    if !ids_hold
-        || have != groups.iter().copied().collect()
-        || setresuid(root, root, root).is_ok()
-        || setgroups(&[Gid::from_raw(0)]).is_ok()
-    {
-        return Err(io::Error::other("the change of identity did not hold"));
+    let holds = ids == [uid; 3] && gids == [gid; 3] && have == groups.iter().copied().collect();
+    if holds && setresuid(root, root, root).is_err() && setgroups(&[Gid::from_raw(0)]).is_err() {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn verify_capabilities(
-    effective: &CapsHashSet,
-    permitted: &CapsHashSet,
-    bounding: &CapsHashSet,
-) -> io::Result<()> {
-    for which in SETS {
-        let none = HashSet::new();
-        let want = match which {
-            CapSet::Effective => effective,
-            CapSet::Permitted => permitted,
-            CapSet::Bounding => bounding,
-            CapSet::Inheritable | CapSet::Ambient => &none,
-        };
-        if &caps::read(None, which).map_err(io::Error::other)? != want {
-            return Err(io::Error::other(format!(
-                "the {which:?} capability set is not what it should be"
-            )));
-        }
-    }
-    Ok(())
+    Err(io::Error::other("the change of identity did not hold"))
 }

@@ -6,8 +6,19 @@
 use std::fs::{self, File};
 use std::io;
 
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Leaves it to the broker to act on the signals that a terminal or a service manager sends to all of
+/// us at once.
+///
+/// # Errors
+/// As sigprocmask(2).
+pub fn ignore_requests_to_end() -> io::Result<()> {
+    let signals = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
+    Ok(signals.into_iter().collect::<SigSet>().thread_block()?)
+}
 
 /// Opens missing standard descriptors, closes all others, sets the umask, forbids core dumps and
 /// raises the limit of open files.
@@ -31,6 +42,8 @@ pub fn surroundings() -> io::Result<()> {
         // The listing's own descriptor is among them and closed already: EBADF is expected.
         let _ = nix::unistd::close(number);
     }
+    // Blocked signals are inherited, and the broker blocks those that it reads from a descriptor.
+    SigSet::all().thread_unblock()?;
     umask(Mode::from_bits_truncate(0o077));
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })?;

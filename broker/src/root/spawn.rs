@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -19,7 +19,7 @@ use super::config::{Mode, Settings};
 use super::launch;
 use super::policy::Grant;
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
-use crate::{dispatcher, opener};
+use crate::{dispatcher, opener, rules};
 
 /// The broker's end of an opener.
 pub type OpenerChannel = Channel<BrokerToOpener, OpenerToBroker>;
@@ -40,10 +40,9 @@ pub fn dispatcher(
 ) -> io::Result<(Child, DispatcherChannel)> {
     let (mut ours, theirs) = DispatcherChannel::pair()?;
     let child = role("fdbroker: dispatcher", dispatcher::ROLE, theirs).spawn()?;
-    let plan = settings.plan();
     let begin = match sockets {
-        [] => BrokerToDispatcher::BeginPrivate(plan),
-        _ => BrokerToDispatcher::Begin(plan),
+        [] => BrokerToDispatcher::BeginPrivate(settings.plan),
+        _ => BrokerToDispatcher::Begin(settings.plan),
     };
     let borrowed: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
     ours.send(&begin, &borrowed).map_err(io::Error::other)?;
@@ -55,11 +54,9 @@ pub fn dispatcher(
 ///
 /// # Errors
 /// As fork(2) and execve(2).
-pub fn opener(grant: &Grant) -> io::Result<(Child, OpenerChannel, OwnedFd)> {
+pub fn opener(grant: &Grant, scanner_uid: u32) -> io::Result<(Child, OpenerChannel, OwnedFd)> {
     let (mut ours, theirs) = OpenerChannel::pair()?;
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let (lease, lease_of_opener) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    let (lease, lease_of_opener) = pair()?;
     ours.set_nonblocking(true)?;
     let title = format!("fdbroker: opener for uid {}", grant.caller_uid());
     let child = role(&title, opener::ROLE, theirs).spawn()?;
@@ -68,7 +65,8 @@ pub fn opener(grant: &Grant) -> io::Result<(Child, OpenerChannel, OwnedFd)> {
         .map(|groups| BrokerToOpener::Groups(groups.to_vec()))
         .try_for_each(|message| ours.send(&message, &[]))
         .and_then(|()| {
-            ours.send(&BrokerToOpener::Become(grant.identity()), &[lease_of_opener.as_fd()])
+            let told = BrokerToOpener::Become { identity: grant.identity(), scanner_uid };
+            ours.send(&told, &[lease_of_opener.as_fd()])
         });
     match told {
         Ok(()) => Ok((child, ours, lease)),
@@ -84,25 +82,37 @@ pub fn opener(grant: &Grant) -> io::Result<(Child, OpenerChannel, OwnedFd)> {
 /// # Errors
 /// As fork(2) and execve(2).
 pub fn scanner(settings: &Settings, executable: &File) -> io::Result<(Child, OwnedFd)> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-    let mut command = match settings.mode {
-        Mode::System { scanner, .. } => {
-            let mut command = role("fdbroker: launcher", launch::ROLE, theirs);
-            // The launcher executes what stands on its standard output.
-            command
-                .args([scanner.0.to_string(), scanner.1.to_string()])
-                .stdout(Stdio::from(OwnedFd::from(executable.try_clone()?)));
-            command
-        }
-        Mode::Personal { .. } => {
-            let mut command = Command::new(format!("/proc/self/fd/{}", executable.as_raw_fd()));
-            command.arg0("fdscand").arg("--broker-on-stdin").env_clear();
-            command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
-            command
-        }
-    };
+    let (ours, theirs) = pair()?;
+    let mut command = role("fdbroker: launcher", launch::ROLE, theirs);
+    if let Mode::System { scanner, .. } = settings.mode {
+        command.args([scanner.0.to_string(), scanner.1.to_string()]);
+    }
+    if settings.plan.log_level == 0 {
+        // A private broker tells what matters itself.
+        command.stderr(Stdio::null());
+    }
+    // The launcher executes what stands on its standard output.
+    command.stdout(Stdio::from(OwnedFd::from(executable.try_clone()?)));
     Ok((command.spawn()?, ours))
+}
+
+/// Starts a rule reader. Returns the dispatcher's end of its link.
+///
+/// # Errors
+/// As fork(2) and execve(2).
+pub fn rule_reader(settings: &Settings) -> io::Result<(Child, OwnedFd)> {
+    let (ours, theirs) = pair()?;
+    let mut command = role("fdbroker: rule reader", rules::ROLE, theirs);
+    command.arg(match settings.mode {
+        Mode::System { reader_uid, .. } => reader_uid.to_string(),
+        Mode::Personal { .. } => "-".into(),
+    });
+    command.args(&settings.rules).current_dir(".");
+    Ok((command.spawn()?, ours))
+}
+
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
 fn role(title: &str, role: &str, link: OwnedFd) -> Command {

@@ -76,7 +76,7 @@ pub fn reload(dir: &Path, json: bool, out: &mut impl Write) -> Result<u8, CtlErr
 }
 
 fn ask(dir: &Path, request: AdminRequest, wait: Duration) -> Result<AdminReply, CtlError> {
-    let path = paths::admin_socket(dir);
+    let path = dir.join(paths::ADMIN_SOCKET);
     let socket = match connect_seqpacket(&path) {
         Ok(socket) => socket,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -60,7 +60,7 @@ pub struct Fake {
 impl Fake {
     pub fn start(script: impl FnOnce(Opener) + Send + 'static) -> Self {
         let dir = Dir::new();
-        let address = SocketAddrUnix::new(paths::client_socket(&dir.0)).unwrap();
+        let address = SocketAddrUnix::new(dir.0.join(paths::CLIENT_SOCKET)).unwrap();
         let flags = SocketFlags::CLOEXEC;
         let listener =
             socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();

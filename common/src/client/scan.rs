@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::error::ClientError;
 use super::event::{Event, Rules};
@@ -49,6 +50,14 @@ pub struct Scan<'c, S> {
     failed: bool,
 }
 
+/// The first message of a round. With links to be followed, the opener must know from which root
+/// directory we would follow them.
+fn start(options: &ScanOptions) -> Outgoing {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = options.follow_links.then(|| openat(CWD, c"/", flags, Mode::empty()).ok());
+    (ClientToOpener::Start(options.clone()), root.flatten().into_iter().collect())
+}
+
 impl<'c, S: TargetSource> Scan<'c, S> {
     pub(super) fn new(client: &'c mut Client, options: ScanOptions, source: S) -> Self {
         let link = client.link.take();
@@ -57,7 +66,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             link,
             feed: Feed::new(source),
             round: Round::new(options.omit_clean),
-            outgoing: Some((ClientToOpener::Start(options.clone()), Vec::new())),
+            outgoing: Some(start(&options)),
             options,
             peer_left: false,
             congested: false,
@@ -175,7 +184,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             self.finished = true;
             self.client.link = self.link.take();
         } else {
-            self.outgoing = Some((ClientToOpener::Start(self.options.clone()), Vec::new()));
+            self.outgoing = Some(start(&self.options));
         }
     }
 

@@ -1,0 +1,62 @@
+# make help lists the targets. Everything works from a clone below a home that other users cannot enter.
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+DESTDIR ?=
+DIR     ?= /usr/bin
+
+PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
+# One profile for everything, so that the engine is compiled once.
+BUILD    := $(CARGO) build --release --locked --workspace --bins
+OUT      := target/release
+
+.PHONY: help build test demo check fmt clippy doc deny count-root-lines install clean need
+
+help:
+	@echo "make build              the four executables, in $(OUT)"
+	@echo "make demo [DIR=...]     shows the main job for real, then stops everything"
+	@echo "make test               all tests; whole-system ones need root and are counted as skipped without"
+	@echo "make check              fmt, clippy, doc, and the number of lines that run as root"
+	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]"
+	@echo "make count-root-lines   first-party lines that can run with uid 0"
+	@echo "make deny               licences and advisories, with cargo-deny"
+
+need:
+	@scripts/need.sh $(CARGO)
+
+build: need
+	$(BUILD)
+
+test: build
+	scripts/test.sh $(CARGO)
+
+demo: build
+	@scripts/demo.sh $(OUT) "$(DIR)"
+
+check: need fmt clippy doc count-root-lines
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps
+
+deny:
+	$(CARGO) deny check
+
+count-root-lines:
+	@scripts/count-root-lines.sh
+
+install:
+	@test -x $(OUT)/fdscand || { echo "nothing is built yet: run make build first (as the user who builds)" >&2; exit 1; }
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/sbin"
+	install -m 755 $(OUT)/fdscan "$(DESTDIR)$(PREFIX)/bin/fdscan"
+	install -m 755 $(OUT)/fdbroker "$(DESTDIR)$(PREFIX)/sbin/fdbroker"
+	install -m 755 $(OUT)/fdscand "$(DESTDIR)$(PREFIX)/sbin/fdscand"
+	install -m 755 $(OUT)/fdbrokerctl "$(DESTDIR)$(PREFIX)/sbin/fdbrokerctl"
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,478 @@
+//! One broker with its scanner, in a directory of its own, for one test.
+//!
+//! Started as root, or rootless as an ordinary user. Whatever becomes of the test, everything that was
+//! started is stopped; what remains after that fails the test.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fdbroker_common::admin_link::{AdminReply, AdminRequest, Status};
+use fdbroker_common::channel::Channel;
+use fdbroker_common::client::connect_seqpacket;
+use fdbroker_common::paths;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::files::{self, Scratch};
+use crate::program::executable;
+use crate::{Caller, Connection, Feed, Output, Program, Running, poll_until, proc};
+
+/// How long processes may take to end once they are asked to.
+const END_BOUND: Duration = Duration::from_secs(10);
+
+/// What an [`Env`] is to be like.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct EnvBuilder {
+    rules: Vec<(String, String)>,
+    broker_args: Vec<OsString>,
+    scanner_args: Vec<OsString>,
+}
+
+impl EnvBuilder {
+    /// Adds a rule file.
+    pub fn rule(mut self, name: &str, text: &str) -> Self {
+        self.rules.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Adds an argument of fdbroker.
+    pub fn broker_arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.broker_args.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds an argument of an fdscand that is started by hand.
+    pub fn scanner_arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.scanner_args.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Directories only; nothing is started.
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    #[must_use]
+    pub fn idle(self) -> Env {
+        let scratch = Scratch::new();
+        let mkdir = |name: &str| {
+            let path = scratch.path().join(name);
+            fs::create_dir(&path).expect("mkdir");
+            fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("chmod");
+            path
+        };
+        let runtime = mkdir("run");
+        let rules = (!self.rules.is_empty()).then(|| mkdir("rules"));
+        let env = Env {
+            builder: self,
+            scratch,
+            runtime,
+            rules,
+            caller: Caller::own(),
+            broker: None,
+            scanner: None,
+        };
+        for (name, text) in &env.builder.rules {
+            env.write_rule(name, text);
+        }
+        env
+    }
+
+    /// fdbroker as root, which starts fdscand.
+    ///
+    /// # Panics
+    /// When it does not serve within the bound.
+    #[must_use]
+    pub fn start_spawned(mut self) -> Env {
+        self.broker_args.push("--spawn-scanner".into());
+        let mut env = self.idle();
+        env.start_broker();
+        env.wait_serving();
+        env
+    }
+
+    /// fdbroker as root, then fdscand as nobody.
+    ///
+    /// # Panics
+    /// When it does not serve within the bound.
+    #[must_use]
+    pub fn start_separate(self) -> Env {
+        let mut env = self.idle();
+        env.start_broker();
+        env.start_scanner();
+        env.wait_serving();
+        env
+    }
+
+    /// fdbroker as an ordinary user, which starts fdscand.
+    ///
+    /// # Panics
+    /// When it does not serve within the bound.
+    #[must_use]
+    pub fn start_rootless(mut self, uid: u32) -> Env {
+        self.broker_args.push("--spawn-scanner".into());
+        let mut env = self.idle();
+        if nix::unistd::geteuid().is_root() {
+            env.caller = Caller::user(uid);
+            files::own(&env.runtime, uid, uid, 0o700);
+        }
+        env.start_broker();
+        env.wait_serving();
+        env
+    }
+}
+
+/// One broker with its scanner.
+#[derive(Debug)]
+pub struct Env {
+    builder: EnvBuilder,
+    scratch: Scratch,
+    runtime: PathBuf,
+    rules: Option<PathBuf>,
+    caller: Caller,
+    broker: Option<Running>,
+    scanner: Option<Running>,
+}
+
+impl Env {
+    /// Choices first.
+    pub fn build() -> EnvBuilder {
+        EnvBuilder::default()
+    }
+
+    /// See [`EnvBuilder::start_spawned`].
+    #[must_use]
+    pub fn start_spawned() -> Self {
+        Self::build().start_spawned()
+    }
+
+    /// See [`EnvBuilder::start_separate`].
+    #[must_use]
+    pub fn start_separate() -> Self {
+        Self::build().start_separate()
+    }
+
+    /// See [`EnvBuilder::start_rootless`].
+    #[must_use]
+    pub fn rootless(uid: u32) -> Self {
+        Self::build().start_rootless(uid)
+    }
+
+    /// A directory that all may enter, removed at the end.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The runtime directory.
+    #[must_use]
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// The client socket.
+    #[must_use]
+    pub fn client_socket(&self) -> PathBuf {
+        self.runtime.join(paths::CLIENT_SOCKET)
+    }
+
+    /// Writes a file below [`Env::dir`] that all may read, and returns its path.
+    #[must_use]
+    pub fn file(&self, name: &str, contents: &[u8]) -> PathBuf {
+        let path = self.dir().join(name);
+        files::write(&path, contents);
+        path
+    }
+
+    /// Writes a rule file; it counts at the next start or reload.
+    ///
+    /// # Panics
+    /// When the environment was built without rules.
+    pub fn write_rule(&self, name: &str, text: &str) {
+        let rules = self.rules.as_ref().expect("built with rules");
+        files::write(&rules.join(name), text.as_bytes());
+    }
+
+    /// The directory of the rules.
+    #[must_use]
+    pub fn rules(&self) -> Option<&Path> {
+        self.rules.as_deref()
+    }
+
+    /// Makes the executables reachable for all by path, as an installation does.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    pub fn install(&self) -> PathBuf {
+        let bin = self.dir().join("bin");
+        for name in ["fdbroker", "fdscand", "fdscan", "fdbrokerctl"] {
+            let path = bin.join(name);
+            if path.exists() {
+                continue;
+            }
+            files::write(&bin.join(".keep"), b"");
+            // A copy is written by a process of its own: a descriptor for writing that another thread's
+            // child inherits for a moment would keep the file from being executed.
+            let copied = Program::at(Path::new("/usr/bin/install"))
+                .args(["-m", "755", "-T", "--"])
+                .args([&executable(name), &path])
+                .output();
+            assert_eq!(copied.code, Some(0), "{copied}");
+        }
+        bin
+    }
+
+    /// Starts fdbroker; see [`Env::wait_serving`].
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_broker(&mut self) {
+        assert!(self.broker.is_none(), "a broker runs already");
+        let own = self.caller.uid == Caller::own().uid;
+        let program = if own { executable("fdbroker") } else { self.install().join("fdbroker") };
+        let rules = self.rules.iter().flat_map(|rules| [OsStr::new("--rules"), rules.as_os_str()]);
+        let program = Program::at(&program)
+            .caller(&self.caller)
+            .arg("--runtime-dir")
+            .arg(&self.runtime)
+            .args(rules)
+            .args(&self.builder.broker_args);
+        self.broker = Some(program.spawn());
+    }
+
+    /// Starts fdscand as nobody, or as whoever runs the test if that is not root.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_scanner(&mut self) {
+        assert!(self.scanner.is_none(), "a scanner runs already");
+        let root = nix::unistd::geteuid().is_root();
+        let caller = if root { Caller::nobody() } else { Caller::own() };
+        let program = Program::new("fdscand").caller(&caller).arg("--runtime-dir");
+        self.scanner = Some(program.arg(&self.runtime).args(&self.builder.scanner_args).spawn());
+    }
+
+    /// Waits until the broker says that it serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn wait_serving(&self) {
+        self.broker().wait_for("serving on");
+    }
+
+    /// The broker.
+    ///
+    /// # Panics
+    /// When none was started.
+    #[must_use]
+    #[track_caller]
+    pub fn broker(&self) -> &Running {
+        self.broker.as_ref().expect("a broker")
+    }
+
+    /// Takes the broker out, so that the test sees to its end.
+    ///
+    /// # Panics
+    /// When none was started.
+    #[must_use]
+    pub fn take_broker(&mut self) -> Running {
+        self.broker.take().expect("a broker")
+    }
+
+    /// The fdscand that was started by hand.
+    ///
+    /// # Panics
+    /// When none was started.
+    #[must_use]
+    #[track_caller]
+    pub fn scanner(&self) -> &Running {
+        self.scanner.as_ref().expect("a scanner")
+    }
+
+    /// Takes fdscand out, so that the test sees to its end.
+    ///
+    /// # Panics
+    /// When none was started.
+    #[must_use]
+    pub fn take_scanner(&mut self) -> Running {
+        self.scanner.take().expect("a scanner")
+    }
+
+    /// `fdscan --runtime-dir …`, to be completed.
+    pub fn fdscan_program(&self, caller: &Caller) -> Program {
+        Program::new("fdscan").caller(caller).arg("--runtime-dir").arg(&self.runtime)
+    }
+
+    /// Runs fdscan as a user against this broker.
+    #[must_use]
+    #[track_caller]
+    pub fn fdscan<A: AsRef<OsStr>>(
+        &self,
+        caller: &Caller,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Output {
+        self.fdscan_program(caller).args(arguments).output()
+    }
+
+    /// An fdscan of a user that is given its files one by one.
+    #[must_use]
+    pub fn feed(&self, caller: &Caller) -> Feed {
+        Feed::start(self.fdscan_program(caller))
+    }
+
+    /// Runs fdbrokerctl as a user against this broker.
+    #[must_use]
+    #[track_caller]
+    pub fn ctl_as<A: AsRef<OsStr>>(
+        &self,
+        caller: &Caller,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Output {
+        let program = Program::new("fdbrokerctl").caller(caller).arg("--runtime-dir");
+        program.arg(&self.runtime).args(arguments).output()
+    }
+
+    /// Runs fdbrokerctl as the broker's user.
+    #[must_use]
+    #[track_caller]
+    pub fn ctl<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
+        self.ctl_as(&self.caller, arguments)
+    }
+
+    /// Connects to the client socket as a user.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    #[track_caller]
+    pub fn connect(&self, caller: &Caller) -> Connection {
+        Connection::open(caller, &self.client_socket()).expect("a connection")
+    }
+
+    /// What the broker says of itself on the admin socket. Needs to be run by its user.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn status(&self) -> Status {
+        let socket =
+            connect_seqpacket(&self.runtime.join(paths::ADMIN_SOCKET)).expect("admin.sock");
+        let mut link = Channel::<AdminRequest, AdminReply>::adopt(socket).expect("a channel");
+        link.send(&AdminRequest::Status, &[]).expect("a request");
+        match link.receive() {
+            Ok((AdminReply::Status(status), _)) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// All processes of the broker and of fdscand, living or not.
+    #[must_use]
+    pub fn processes(&self) -> Vec<proc::Entry> {
+        let started = [&self.broker, &self.scanner].into_iter().flatten();
+        started.flat_map(|running| proc::group(running.pid())).collect()
+    }
+
+    /// Those of its processes that have this name (`comm`).
+    #[must_use]
+    pub fn named(&self, name: &str) -> Vec<u32> {
+        let pids: Vec<u32> = self.processes().iter().map(|entry| entry.pid).collect();
+        proc::named(&pids, name)
+    }
+
+    /// What broker and scanner have logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let logs = [&self.broker, &self.scanner].into_iter().flatten().map(Running::log);
+        logs.collect::<Vec<_>>().join("--- fdscand\n")
+    }
+
+    /// Stops everything; also done when it is dropped.
+    ///
+    /// # Panics
+    /// When something does not end or is left behind.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn stop_all(&mut self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Err(problem) = poll_until("no zombies", END_BOUND, || self.no_zombies()) {
+            problems.push(problem);
+        }
+        let stops_broker = self.broker.is_some();
+        let mut groups = Vec::new();
+        let started = [("fdbroker", &mut self.broker), ("fdscand", &mut self.scanner)];
+        for (name, running) in started {
+            let Some(running) = running else { continue };
+            groups.push(running.pid());
+            if running.ended_within(Duration::ZERO).is_some() {
+                problems.push(format!("{name} has ended by itself"));
+                continue;
+            }
+            running.signal(Signal::SIGTERM);
+            match running.ended_within(END_BOUND) {
+                Some(status) if status.success() => {}
+                Some(status) => problems.push(format!("{name} did not end well: {status}")),
+                None => problems.push(format!("{name} does not end")),
+            }
+            running.signal(Signal::SIGKILL);
+        }
+        problems.extend(groups.into_iter().filter_map(|group| empty_group(group).err()));
+        if stops_broker {
+            problems.extend(self.sockets().map(|path| format!("{} is left", path.display())));
+        }
+        problems
+    }
+
+    fn no_zombies(&self) -> Option<()> {
+        let processes = self.processes();
+        let is_child = |ppid| processes.iter().any(|other| other.pid == ppid);
+        let zombies = processes.iter().filter(|entry| entry.state == 'Z' && is_child(entry.ppid));
+        (zombies.count() == 0).then_some(())
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = PathBuf> {
+        let sockets = [paths::CLIENT_SOCKET, paths::SCANNER_SOCKET, paths::ADMIN_SOCKET];
+        let paths = sockets.map(|socket| self.runtime.join(socket));
+        paths.into_iter().filter(|path| path.symlink_metadata().is_ok())
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        let problems = self.stop_all();
+        if !problems.is_empty() || std::thread::panicking() {
+            eprintln!("--- fdbroker\n{}---", self.log());
+        }
+        if !std::thread::panicking() {
+            assert!(problems.is_empty(), "{problems:#?}");
+        }
+    }
+}
+
+/// Waits until no process of a group is left, and ends those that are.
+///
+/// # Errors
+/// What was left.
+pub fn empty_group(group: u32) -> Result<(), String> {
+    // An orphan that has ended is its new parent's to collect, not ours.
+    let left = || -> Vec<u32> {
+        let living = proc::group(group).into_iter().filter(|entry| entry.state != 'Z');
+        living.map(|entry| entry.pid).collect()
+    };
+    let gone = poll_until("no process is left", END_BOUND, || left().is_empty().then_some(()));
+    gone.map_err(|problem| {
+        let pids = left();
+        let told = proc::describe(&pids);
+        for pid in pids.iter().filter_map(|pid| i32::try_from(*pid).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        format!("{problem}:\n{told}")
+    })
+}

@@ -1,0 +1,88 @@
+//! An fdscan that is given its files one by one, so that a test can act in the middle of a scan.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::{Output, Program, Running};
+
+/// `fdscan --files-from -` with the list still open.
+#[derive(Debug)]
+pub struct Feed {
+    fdscan: Running,
+    list: File,
+}
+
+impl Feed {
+    /// Starts it; `fdscan` has all other arguments already.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(fdscan: Program) -> Self {
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        let fdscan = fdscan.args(["--files-from", "-"]).stdin(reader).spawn();
+        Self { fdscan, list: File::from(OwnedFd::from(writer)) }
+    }
+
+    /// Names one more file.
+    ///
+    /// # Panics
+    /// When fdscan has ended.
+    pub fn give(&mut self, path: &Path) {
+        let line = [path.as_os_str().as_bytes(), b"\n"].concat();
+        self.list.write_all(&line).expect("fdscan reads its list");
+    }
+
+    /// Names one more file and waits for the line that tells what became of it.
+    ///
+    /// # Panics
+    /// When that line does not come.
+    #[track_caller]
+    pub fn scan(&mut self, path: &Path, outcome: &str) {
+        self.give(path);
+        self.fdscan.wait_for_output(&format!("{}: {outcome}\n", path.display()));
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn running(&self) -> &Running {
+        &self.fdscan
+    }
+
+    /// Ends fdscan without giving it a chance to tidy up.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn kill(mut self) -> ExitStatus {
+        self.fdscan.signal(Signal::SIGKILL);
+        self.fdscan.ended_within(crate::PATIENCE).expect("it was killed")
+    }
+
+    /// Closes the list and waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end within the bound.
+    #[must_use]
+    #[track_caller]
+    pub fn finish_within(self, bound: Duration) -> Output {
+        drop(self.list);
+        self.fdscan.finish_within(bound)
+    }
+
+    /// As [`Feed::finish_within`], with [`crate::PATIENCE`].
+    ///
+    /// # Panics
+    /// As [`Feed::finish_within`].
+    #[must_use]
+    #[track_caller]
+    pub fn finish(self) -> Output {
+        self.finish_within(crate::PATIENCE)
+    }
+}

@@ -1,0 +1,190 @@
+//! As whom each process runs, by the kernel's word, and what that identity really keeps from it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+
+use fdbroker_common::fdpass;
+use fdbroker_tests::files::{self, EICAR};
+use fdbroker_tests::proc::{self, Status};
+use fdbroker_tests::{Caller, Env, Output, Program, require_root, wait_until};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+const NOBODY: u32 = 65_534;
+const KILL: u64 = 1 << 5;
+const READ_SEARCH: u64 = 1 << 2;
+const FILTER: u32 = 2;
+
+/// The status of the one process with this name.
+#[track_caller]
+fn only(env: &Env, name: &str) -> Status {
+    let pids = env.named(name);
+    assert_eq!(pids.len(), 1, "{name}: {pids:?}");
+    proc::status(pids[0]).expect("it lives")
+}
+
+#[track_caller]
+fn assert_no_capabilities(status: &Status) {
+    let Status { cap_inh, cap_prm, cap_eff, cap_amb, .. } = status;
+    assert_eq!([cap_inh, cap_prm, cap_eff, cap_amb], [&0; 4], "{status:?}");
+}
+
+#[track_caller]
+fn assert_fenced(status: &Status) {
+    assert_eq!((status.no_new_privs, status.seccomp), (1, FILTER), "{status:?}");
+}
+
+/// A fresh worker, and the one that is held by a scan in progress.
+fn workers(env: &Env) -> Vec<Status> {
+    let mut feed = env.feed(&Caller::user(2000));
+    feed.scan(&env.file("clean", b"nothing"), "OK");
+    // The one that is lent, and the next one, which takes a moment to be named.
+    let workers = wait_until("two workers", || {
+        let pids = env.named("fdscand-worker");
+        let found: Vec<Status> = pids.iter().filter_map(|pid| proc::status(*pid)).collect();
+        (found.len() >= 2 && found.iter().all(|status| status.seccomp == FILTER)).then_some(found)
+    });
+    assert_eq!(feed.finish().code, Some(0));
+    workers
+}
+
+#[test]
+fn workers_of_a_spawned_scanner_are_nobody_with_nothing() {
+    require_root!();
+    let env = Env::start_spawned();
+    for worker in workers(&env) {
+        assert_eq!(worker.uids, [NOBODY; 4], "{worker:?}");
+        assert_eq!(worker.gids, [NOBODY; 4], "{worker:?}");
+        assert!(worker.groups.is_empty(), "{worker:?}");
+        assert_no_capabilities(&worker);
+        assert_eq!(worker.cap_bnd, 0, "{worker:?}");
+        assert_fenced(&worker);
+    }
+}
+
+#[test]
+fn workers_of_a_scanner_started_by_hand_are_nobody_with_no_capability() {
+    require_root!();
+    let env = Env::start_separate();
+    for worker in workers(&env) {
+        assert_eq!(worker.uids, [NOBODY; 4], "{worker:?}");
+        assert_eq!(worker.gids, [NOBODY; 4], "{worker:?}");
+        // Only root can empty the bounding set; with no_new_privs there is no way to use it.
+        assert!(worker.groups.is_empty(), "{worker:?}");
+        assert_no_capabilities(&worker);
+        assert_fenced(&worker);
+    }
+    let template = only(&env, "fdscand-templat");
+    assert_eq!(template.uids, [NOBODY; 4], "{template:?}");
+    assert_no_capabilities(&template);
+    assert_fenced(&template);
+}
+
+#[test]
+fn an_opener_is_its_caller_and_nothing_more() {
+    require_root!();
+    let env = Env::start_spawned();
+    let caller = Caller { uid: 2000, gid: 2100, groups: vec![3000, 3001] };
+    assert_eq!(env.fdscan(&caller, [env.file("clean", b"nothing")]).code, Some(0));
+    let opener = only(&env, "fdb-opener");
+    assert_eq!(opener.uids, [2000; 4], "{opener:?}");
+    assert_eq!(opener.gids, [2100; 4], "{opener:?}");
+    assert_eq!(opener.groups, [3000, 3001], "{opener:?}");
+    assert_no_capabilities(&opener);
+    assert_eq!(opener.cap_bnd, 0, "{opener:?}");
+    assert_fenced(&opener);
+}
+
+#[test]
+fn an_opener_for_root_is_not_root_and_can_only_read() {
+    require_root!();
+    let env = Env::start_spawned();
+    let secret = env.file("secret", EICAR);
+    files::own(&secret, 0, 0, 0o600);
+    assert_eq!(env.fdscan(&Caller::root(), [&secret]).code, Some(1));
+    let opener = only(&env, "fdb-opener");
+    assert!(opener.uids.iter().all(|uid| ![0, NOBODY].contains(uid)), "{opener:?}");
+    assert!(opener.gids.iter().all(|gid| ![0, NOBODY].contains(gid)), "{opener:?}");
+    assert!(opener.groups.is_empty(), "{opener:?}");
+    assert_eq!((opener.cap_prm, opener.cap_eff), (READ_SEARCH, READ_SEARCH), "{opener:?}");
+    assert_eq!([opener.cap_inh, opener.cap_bnd, opener.cap_amb], [0; 3], "{opener:?}");
+    assert_fenced(&opener);
+}
+
+#[test]
+fn the_dispatcher_has_an_identity_of_its_own_and_nothing_else() {
+    require_root!();
+    let env = Env::start_spawned();
+    assert_eq!(env.fdscan(&Caller::root(), [env.file("clean", b"nothing")]).code, Some(0));
+    let dispatcher = only(&env, "fdb-dispatcher");
+    assert!(dispatcher.uids.iter().all(|uid| ![0, NOBODY].contains(uid)), "{dispatcher:?}");
+    assert!(dispatcher.groups.is_empty(), "{dispatcher:?}");
+    assert_no_capabilities(&dispatcher);
+    assert_eq!(dispatcher.cap_bnd, 0, "{dispatcher:?}");
+    assert_fenced(&dispatcher);
+    // Nor does it share that identity with the opener that may read everything.
+    assert_ne!(only(&env, "fdb-opener").uids, dispatcher.uids);
+}
+
+#[test]
+fn one_process_is_root_and_uses_one_capability() {
+    require_root!();
+    let env = Env::start_spawned();
+    for uid in [0, 2000, 2001] {
+        assert_eq!(env.fdscan(&Caller::user(uid), [env.file("f", b"nothing")]).code, Some(0));
+    }
+    let processes = env.processes();
+    let statuses = processes.iter().filter_map(|entry| Some((entry.pid, proc::status(entry.pid)?)));
+    let root: Vec<u32> =
+        statuses.filter(|(_, status)| status.uids.contains(&0)).map(|(pid, _)| pid).collect();
+    assert_eq!(root, [env.broker().pid()], "{processes:?}");
+    let broker = proc::status(env.broker().pid()).expect("it lives");
+    assert_eq!((broker.name.as_str(), broker.threads), ("fdbroker", 1));
+    assert_eq!(broker.cap_eff, KILL, "{broker:?}");
+    assert_eq!((broker.cap_inh, broker.cap_amb), (0, 0), "{broker:?}");
+    // KILL, SETGID, SETUID, SETPCAP, DAC_READ_SEARCH: what its children are made with.
+    assert_eq!(broker.cap_prm & !0x1e4, 0, "{broker:?}");
+    assert_eq!(broker.cap_bnd, broker.cap_prm, "{broker:?}");
+    assert_fenced(&broker);
+}
+
+#[test]
+fn the_self_test_finds_every_process_confined() {
+    require_root!();
+    for env in [Env::start_spawned(), Env::start_separate(), Env::rootless(2000)] {
+        let output = env.ctl(["self-test"]);
+        assert_eq!(output.code, Some(0), "{output}");
+        assert!(output.text().lines().count() >= 5, "{output}");
+    }
+}
+
+/// What `run-as open` says as nobody: errno of its own open(2), contents of a passed descriptor.
+fn as_nobody(path: &std::path::Path, passed: &File) -> Output {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).expect("socketpair");
+    let (nobody, none) = (NOBODY.to_string(), "");
+    let reader = Program::new("run-as")
+        .args(["open", nobody.as_str(), nobody.as_str(), none])
+        .arg(path)
+        .stdin(theirs)
+        .spawn();
+    let ours: UnixDatagram = OwnedFd::into(ours);
+    fdpass::send(&ours, b"f", &[passed.as_fd()]).expect("sendmsg");
+    reader.finish()
+}
+
+#[test]
+fn nobody_reads_through_a_descriptor_what_it_cannot_open() {
+    require_root!();
+    let env = Env::build().idle();
+    let secret = env.file("secret", b"only root can open this");
+    files::own(&secret, 0, 0, 0o600);
+    let output = as_nobody(&secret, &File::open(&secret).expect("root can"));
+    let refused = nix::errno::Errno::EACCES as i32;
+    assert_eq!(output.text(), format!("{refused}\nonly root can open this"), "{output}");
+    // The same program can open what nobody may read, so it was the kernel that refused.
+    let public = env.file("public", b"");
+    let output = as_nobody(&public, &File::open(&secret).expect("root can"));
+    assert_eq!(output.text(), "0\nonly root can open this", "{output}");
+}
