@@ -59,6 +59,8 @@ impl<W: Write> Output<W> {
             match report.outcome {
                 Outcome::Match { .. } => {}
                 Outcome::Clean | Outcome::Skipped(_) => return Ok(()),
+                // A program reads one stream: it gets what is no match there, too.
+                _ if self.format == Format::Json => {}
                 _ => {
                     complain(&text::Line(report));
                     return Ok(());

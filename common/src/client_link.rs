@@ -4,6 +4,8 @@
 //! from the client; `Accepted`, `Reports`/`Progress`…, `Done` from the opener. A client cancels by
 //! closing. The broker itself says nothing here but `Refused`, and reads nothing.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::generation::GenerationId;
@@ -64,7 +66,7 @@ pub struct Target {
 pub enum OpenerToClient {
     /// No scan is possible; the connection ends.
     Refused(Refusal),
-    /// The scan begins.
+    /// The scan begins; or goes on with other rules, which were loaded meanwhile.
     Accepted {
         /// Rules with which the verdicts are made.
         generation: GenerationId,
@@ -90,6 +92,23 @@ pub struct Report {
     pub size: u64,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::NoScanner => {
+                "the broker has no scanner; start fdscand (as its own user), or fdbroker with --spawn-scanner"
+            }
+            Self::TooManyConnections => "too many connections of this user; try again later",
+            Self::NotAllowed => "this broker does not serve this user",
+            Self::Overloaded => "the broker could not start an opener; see its log",
+            Self::BadPattern => "malformed exclude pattern",
+            Self::ForeignRoot => {
+                "links cannot be followed for a caller with another root directory or mount namespace; scan without -L"
+            }
+        })
+    }
 }
 
 impl Message for ClientToOpener {

@@ -1,7 +1,5 @@
 //! The one thing that a broker itself says to a client: that no scan is possible, and why.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::limits::PROTOCOL_VERSION;
@@ -31,23 +29,6 @@ impl Refusal {
     #[must_use]
     pub fn message(self) -> [u8; 4] {
         [PROTOCOL_VERSION, OPENER_TO_CLIENT_TAG, 0, self as u8]
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::NoScanner => {
-                "the broker has no scanner; start fdscand (as its own user), or fdbroker with --spawn-scanner"
-            }
-            Self::TooManyConnections => "too many connections of this user; try again later",
-            Self::NotAllowed => "this broker does not serve this user",
-            Self::Overloaded => "the broker could not start an opener; see its log",
-            Self::BadPattern => "malformed exclude pattern",
-            Self::ForeignRoot => {
-                "links cannot be followed for a caller with another root directory or mount namespace; scan without -L"
-            }
-        })
     }
 }
 

@@ -284,6 +284,11 @@ impl Env {
         self.broker.take().expect("a broker")
     }
 
+    /// Puts a broker back that was taken out.
+    pub fn put_back(&mut self, broker: Running) {
+        self.broker = Some(broker);
+    }
+
     /// The fdscand that was started by hand.
     ///
     /// # Panics

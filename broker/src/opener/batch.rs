@@ -4,10 +4,18 @@
 //! to another worker when the first one is lost.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
-use fdbroker_common::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX};
+use fdbroker_common::limits::{
+    BATCH_BYTES_MAX, BATCH_FILES_MAX, MESSAGE_BYTES_MAX, PATH_BYTES_MAX,
+};
 
 use super::open::VettedFile;
+
+/// What a job takes in a message besides the name, at most: eight numbers of ten bytes.
+const JOB_OVERHEAD_BYTES: usize = 80;
+/// What all jobs of a message may take.
+const JOBS_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 64;
 
 /// One file that waits for its verdict.
 pub struct Pending {
@@ -15,8 +23,8 @@ pub struct Pending {
     pub target: u32,
     /// Path beneath the target.
     pub path: Vec<u8>,
-    /// What the client calls it, for rules that ask.
-    pub name: Option<Vec<u8>>,
+    /// What the client calls the target.
+    pub target_name: Rc<[u8]>,
     /// The file.
     pub file: VettedFile,
     /// Whether it was with a worker when that one crashed or overran: it is tried once more, alone.
@@ -26,6 +34,26 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// What the client calls the file, for rules that look at names; never used to open anything.
+    #[must_use]
+    pub fn name(&self) -> Vec<u8> {
+        let mut name = self.target_name.to_vec();
+        if !self.path.is_empty() {
+            if !name.ends_with(b"/") {
+                name.push(b'/');
+            }
+            name.extend_from_slice(&self.path);
+        }
+        name.truncate(PATH_BYTES_MAX);
+        name
+    }
+
+    /// Room that it takes in a message at most.
+    fn message_bytes(&self) -> usize {
+        let name = self.target_name.len().saturating_add(self.path.len()).min(PATH_BYTES_MAX);
+        name.saturating_add(JOB_OVERHEAD_BYTES)
+    }
+
     /// Bytes that a worker has to read.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -95,12 +123,15 @@ impl Queue {
     pub fn batch(&mut self, count: usize) -> Option<Batch> {
         let mut files = Vec::new();
         let mut bytes = 0_u64;
+        let mut message = 0_usize;
         while files.len() < count.clamp(1, BATCH_FILES_MAX) {
             let Some(next) = self.ordinary.front() else {
                 break;
             };
             bytes = bytes.saturating_add(next.size());
-            if bytes > BATCH_BYTES_MAX && !files.is_empty() {
+            message = message.saturating_add(next.message_bytes());
+            let full = bytes > BATCH_BYTES_MAX || message > JOBS_BYTES_MAX;
+            if full && !files.is_empty() {
                 break;
             }
             files.extend(self.ordinary.pop_front());

@@ -173,7 +173,7 @@ impl Worker {
                 id: self.next_job.wrapping_add(u32::try_from(index).unwrap_or(0)),
                 stamp: pending.file.stamp(),
                 bytes_max,
-                name: pending.name.clone().filter(|_| self.generation.wants_names).map(Into::into),
+                name: self.generation.wants_names.then(|| pending.name().into()),
             })
             .collect();
         let files: Vec<BorrowedFd<'_>> =

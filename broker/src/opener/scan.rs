@@ -10,8 +10,7 @@ use std::time::Duration;
 use fdbroker_common::client_link::{OpenerToClient, Refusal, Report, ScanOptions, Target};
 use fdbroker_common::job_link::{Answer, Finding};
 use fdbroker_common::limits::{
-    FILE_BYTES_MAX, FILE_DEADLINE_DEFAULT, FILE_DEADLINE_MAX, PATH_BYTES_MAX,
-    TARGETS_PER_MESSAGE_MAX,
+    FILE_BYTES_MAX, FILE_DEADLINE_DEFAULT, FILE_DEADLINE_MAX, TARGETS_PER_MESSAGE_MAX,
 };
 use fdbroker_common::outcome::{Failure, Limit, Outcome};
 use fdbroker_common::rule_table::RuleTable;
@@ -22,7 +21,7 @@ use rustix::io::Errno;
 
 use super::batch::{Pending, Queue};
 use super::exclude::Excludes;
-use super::open::{OpenContext, VettedFile};
+use super::open::OpenContext;
 use super::reports::Client;
 use super::walk::{Step, Walk, WalkOptions};
 
@@ -36,7 +35,7 @@ pub struct Scan {
     context: Rc<OpenContext>,
     targets: VecDeque<(Target, OwnedFd)>,
     all_told: bool,
-    walk: Option<(Target, Walk)>,
+    walk: Option<(u32, Rc<[u8]>, Walk)>,
     /// Files that wait for a worker.
     pub queue: Queue,
     /// What has become of files so far.
@@ -128,7 +127,7 @@ impl Scan {
 
     /// Opens the next file, or enters the next directory.
     pub fn step(&mut self, client: &mut Client) {
-        let Some((target, walk)) = &mut self.walk else {
+        let Some((target, name, walk)) = &mut self.walk else {
             if let Some((target, descriptor)) = self.targets.pop_front() {
                 let walk = Walk::new(
                     descriptor,
@@ -136,45 +135,33 @@ impl Scan {
                     Rc::clone(&self.walk_options),
                     Rc::clone(&self.context),
                 );
-                self.walk = Some((target, walk));
+                self.walk = Some((target.id, target.name.to_vec().into(), walk));
             }
             return;
         };
-        let id = target.id;
+        let target = *target;
         match walk.next() {
             Step::File { path, file } => {
-                let name = full_name(&target.name, &path);
-                self.found(id, path, name, file, client);
+                let target_name = Rc::clone(name);
+                let (suspect, interruptions) = (false, 0);
+                let pending = Pending { target, path, target_name, file, suspect, interruptions };
+                self.found(pending, client);
             }
             Step::Outcome { path, outcome, size } => {
-                self.report(client, (id, path), size, 0, outcome)
+                self.report(client, (target, path), size, 0, outcome);
             }
             Step::Pause => {}
             Step::End => self.walk = None,
         }
     }
 
-    fn found(
-        &mut self,
-        target: u32,
-        path: Vec<u8>,
-        name: Vec<u8>,
-        file: VettedFile,
-        client: &mut Client,
-    ) {
-        let size = file.stamp().size;
+    fn found(&mut self, pending: Pending, client: &mut Client) {
+        let size = pending.size();
         if size > self.file_bytes_max() {
             let outcome = Outcome::Incomplete { limit: Limit::FileSize, read: 0, total: size };
-            return self.report(client, (target, path), size, 0, outcome);
+            return self.report(client, (pending.target, pending.path), size, 0, outcome);
         }
-        self.queue.push(Pending {
-            target,
-            path,
-            name: Some(name),
-            file,
-            suspect: false,
-            interruptions: 0,
-        });
+        self.queue.push(pending);
     }
 
     /// A worker has answered.
@@ -262,17 +249,4 @@ fn is_our_root(theirs: &OwnedFd) -> bool {
         (Ok(Some(ours)), Ok(Some(theirs))) => ours == theirs,
         _ => false,
     }
-}
-
-/// The client's name for a file, for rules that look at names; never used to open anything.
-fn full_name(target: &[u8], path: &[u8]) -> Vec<u8> {
-    let mut name = target.to_vec();
-    if !path.is_empty() {
-        if !name.ends_with(b"/") {
-            name.push(b'/');
-        }
-        name.extend_from_slice(path);
-    }
-    name.truncate(PATH_BYTES_MAX);
-    name
 }

@@ -41,6 +41,8 @@ pub struct Session {
     pub(super) scan: Option<Scan>,
     /// Whether the client has been told that the scan began.
     pub(super) accepted: bool,
+    /// The rules that the client was told last.
+    pub(super) announced: Option<GenerationId>,
     totals: Totals,
 }
 
@@ -80,6 +82,7 @@ impl Session {
             wanted: 0,
             scan: None,
             accepted: false,
+            announced: None,
             totals: Totals::default(),
         }
     }
@@ -233,13 +236,17 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the client that its scan begins, once there is a worker to say with which rules.
+    /// Tells the client that its scan begins, once there is a worker to say with which rules; and
+    /// again when a worker comes that has newer ones.
     pub(super) fn accept(&mut self) {
-        if let (false, Some(_), Some(client), Some(worker)) =
-            (self.accepted, &self.scan, &mut self.client, self.workers.first())
+        if let (Some(_), Some(client), Some(worker)) =
+            (&self.scan, &mut self.client, self.workers.last())
         {
             let Generation { id, rules, .. } = worker.generation;
-            client.tell(OpenerToClient::Accepted { generation: id, rules });
+            if !self.accepted || self.announced != Some(id) {
+                client.tell(OpenerToClient::Accepted { generation: id, rules });
+            }
+            self.announced = Some(id);
             self.accepted = true;
         }
     }

@@ -67,7 +67,7 @@ impl Broker {
                 self.waiting.push_back(Waiting { connection, grant: Rc::new(grant) });
             }
             Authorization::Denied(refusal) => {
-                warn!("connection: uid {uid} gid {gid} pid {pid} denied: {refusal}");
+                warn!("connection: uid {uid} gid {gid} pid {pid} denied: {refusal:?}");
                 refuse(connection, refusal);
                 self.served();
             }

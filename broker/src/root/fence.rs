@@ -36,9 +36,9 @@ const CALLS: &[i64] = calls![
     SYS_prlimit64 SYS_pwrite64 SYS_read SYS_readlinkat SYS_recvfrom SYS_recvmsg SYS_restart_syscall
     SYS_rseq SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sched_getaffinity SYS_sched_yield
     SYS_seccomp SYS_sendmsg SYS_sendto SYS_set_robust_list SYS_set_tid_address SYS_setgroups
-    SYS_setresgid SYS_setresuid SYS_setsockopt SYS_sigaltstack SYS_signalfd4 SYS_socket SYS_socketpair
-    SYS_statfs SYS_statx SYS_tgkill SYS_umask SYS_uname SYS_unlinkat SYS_wait4 SYS_waitid SYS_write
-    SYS_writev
+    SYS_setresgid SYS_setresuid SYS_setsockopt SYS_shutdown SYS_sigaltstack SYS_signalfd4 SYS_socket
+    SYS_socketpair SYS_statfs SYS_statx SYS_tgkill SYS_umask SYS_uname SYS_unlinkat SYS_wait4 SYS_waitid
+    SYS_write SYS_writev
 ];
 
 /// Older names for some of them, which the C library still uses on x86-64.

@@ -150,7 +150,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             OpenerToClient::Refused(refusal) => return Err(ClientError::Refused(refusal)),
             OpenerToClient::Accepted { generation, rules } => {
                 let rules = Rules { generation, count: rules };
-                self.round.accept()?;
+                self.round.accept();
                 self.rules = Some(rules);
                 self.ready.push_back(Event::Accepted(rules));
             }

@@ -1,0 +1,300 @@
+//! What happens when a process is killed in the middle: right outcomes or a clear error within a bounded
+//! time, never a false "clean", and service afterwards.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fdbroker_common::limits::SCANNER_WAIT;
+use fdbroker_tests::env::empty_group;
+use fdbroker_tests::files::{self, EICAR};
+use fdbroker_tests::{Caller, Env, Feed, proc, require_root, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const FOUND: &str = "EICAR_Test_File FOUND";
+
+/// How long an answer may take when there is no scanner: the wait itself, and a busy machine.
+const BOUND: Duration = SCANNER_WAIT.saturating_add(Duration::from_secs(20));
+
+fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("kill");
+}
+
+/// Kills processes of this name, and says which.
+#[track_caller]
+fn kill_named(env: &Env, name: &str) -> Vec<u32> {
+    let pids = env.named(name);
+    assert!(!pids.is_empty(), "no {name}:\n{}", env.log());
+    for pid in &pids {
+        // A child of one that was just killed may be gone already.
+        let _ = kill(Pid::from_raw(i32::try_from(*pid).expect("a pid")), Signal::SIGKILL);
+    }
+    wait_until("they are gone", || pids.iter().all(|pid| !proc::is_alive(*pid)).then_some(()));
+    pids
+}
+
+/// A scan that has one file behind it.
+fn begun(env: &Env) -> Feed {
+    let mut feed = env.feed(&Caller::user(2000));
+    feed.scan(&env.file("first", EICAR), FOUND);
+    feed
+}
+
+/// Kills processes in the middle of a scan; the scan must go on as if nothing had happened.
+#[track_caller]
+fn survives(env: &Env, killed: &str) {
+    let mut feed = begun(env);
+    kill_named(env, killed);
+    feed.scan(&env.file("clean", b"nothing"), "OK");
+    feed.scan(&env.file("second", EICAR), FOUND);
+    let output = feed.finish();
+    assert_eq!(output.code, Some(1), "{output}");
+    assert_eq!(output.line("Matches:").as_deref(), Some("Matches:    2"), "{output}");
+}
+
+#[test]
+fn a_scan_survives_the_end_of_its_worker() {
+    require_root!();
+    let env = Env::start_spawned();
+    survives(&env, "fdscand-worker");
+    survives(&env, "fdscand-worker");
+}
+
+#[test]
+fn a_scan_survives_the_end_of_the_template() {
+    require_root!();
+    let env = Env::start_spawned();
+    survives(&env, "fdscand-templat");
+    survives(&env, "fdscand-templat");
+}
+
+#[test]
+fn a_scan_survives_the_end_of_a_scanner_that_the_broker_started() {
+    require_root!();
+    let env = Env::start_spawned();
+    survives(&env, "fdscand");
+    assert!(env.broker().log().contains("scanner lost"), "{}", env.log());
+    survives(&env, "fdscand");
+}
+
+#[test]
+fn a_file_in_hand_of_a_killed_worker_is_scanned_by_another() {
+    require_root!();
+    let env = Env::build().broker_arg("--workers").broker_arg("1").start_spawned();
+    let mut feed = begun(&env);
+    let workers = env.named("fdscand-worker");
+    for pid in &workers {
+        signal(*pid, Signal::SIGSTOP);
+    }
+    // It is passed to a worker that does not run.
+    let path = env.file("second", EICAR);
+    feed.give(&path);
+    wait_until("a stopped worker has the file before it", || {
+        let held = |pid: &u32| proc::status(*pid).is_some_and(|status| status.state == 'T');
+        workers.iter().all(held).then_some(())
+    });
+    for pid in workers {
+        signal(pid, Signal::SIGKILL);
+    }
+    let line = format!("{}: {FOUND}\n", path.display());
+    feed.running().wait_for_output(&line);
+    assert_eq!(feed.finish().code, Some(1));
+}
+
+#[test]
+fn a_scan_without_scanner_ends_with_a_clear_error_and_works_again_later() {
+    require_root!();
+    let mut env = Env::start_separate();
+    let mut feed = begun(&env);
+    let mut scanner = env.take_scanner();
+    let since = Instant::now();
+    scanner.signal(Signal::SIGKILL);
+    assert!(scanner.ended_within(BOUND).is_some());
+    // Its template and workers do not outlive it.
+    empty_group(scanner.pid()).expect("nothing is left of it");
+    env.broker().wait_for("scanner lost");
+    feed.give(&env.file("second", EICAR));
+    let output = feed.finish_within(BOUND);
+    assert!(since.elapsed() < BOUND, "{:?}", since.elapsed());
+    // What was found before stays found; what was not scanned is not called clean.
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.errors().contains("no scanner"), "{output}");
+    assert!(!output.text().contains(": OK"), "{output}");
+
+    let clean = env.file("clean", b"nothing");
+    let output = env.fdscan(&Caller::user(2000), [&clean]);
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(output.errors().contains("no scanner"), "{output}");
+    assert_eq!(env.ctl(["status"]).code, Some(0));
+
+    env.start_scanner();
+    env.broker().wait_for_times("scanner ready", 2);
+    let output = env.fdscan(&Caller::user(2000), [&clean]).expect_code(0);
+    assert!(output.text().contains(": OK"), "{output}");
+}
+
+#[test]
+fn a_scan_waits_for_a_scanner_that_comes_back_in_time() {
+    require_root!();
+    let mut env = Env::start_separate();
+    let mut feed = begun(&env);
+    let mut scanner = env.take_scanner();
+    scanner.signal(Signal::SIGTERM);
+    assert!(scanner.ended_within(BOUND).is_some());
+    env.broker().wait_for("scanner lost");
+    env.start_scanner();
+    feed.scan(&env.file("second", EICAR), FOUND);
+    assert_eq!(feed.finish().code, Some(1));
+}
+
+#[test]
+fn a_broker_that_never_had_a_scanner_is_told_so() {
+    require_root!();
+    let mut env = Env::build().idle();
+    env.start_broker();
+    env.broker().wait_for("");
+    let clean = env.file("clean", b"nothing");
+    let program = env.fdscan_program(&Caller::user(2000)).arg(&clean).spawn();
+    let output = program.finish_within(BOUND);
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(output.errors().contains("has no scanner yet"), "{output}");
+    assert!(!output.text().contains(": OK"), "{output}");
+    // The socket comes with the scanner.
+    assert!(!env.client_socket().exists());
+    env.start_scanner();
+    env.wait_serving();
+    assert_eq!(env.fdscan(&Caller::user(2000), [&clean]).code, Some(0));
+}
+
+#[test]
+fn a_killed_client_frees_its_workers() {
+    require_root!();
+    let env = Env::start_spawned();
+    let tree = env.dir().join("tree");
+    files::many(&tree, 5000, &[b'x'; 4096]);
+    let caller = Caller::user(2000);
+    for _ in 0..3 {
+        let mut feed = env.feed(&caller);
+        feed.give(&tree);
+        feed.running().wait_for_output(": OK\n");
+        feed.kill();
+        wait_until("no worker is lent", || {
+            let status = env.status();
+            let idle = status.openers.iter().all(|opener| !opener.busy && opener.workers == 0);
+            (status.workers_lent == 0 && idle).then_some(())
+        });
+    }
+    let output = env.fdscan(&caller, ["-i".as_ref(), tree.as_path()]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(output.line("Clean:").as_deref(), Some("Clean:      5000"), "{output}");
+    // The opener of the killed clients served the next one.
+    assert_eq!(env.named("fdb-opener").len(), 1, "{}", env.log());
+}
+
+#[test]
+fn a_killed_opener_costs_its_client_alone() {
+    require_root!();
+    let env = Env::start_spawned();
+    let mut other = env.feed(&Caller::user(2001));
+    other.scan(&env.file("first", EICAR), FOUND);
+    let of_other = env.named("fdb-opener");
+    let feed = begun(&env);
+    let opener: Vec<u32> =
+        env.named("fdb-opener").into_iter().filter(|pid| !of_other.contains(pid)).collect();
+    assert_eq!(opener.len(), 1);
+    signal(opener[0], Signal::SIGKILL);
+    let output = feed.finish();
+    // One file had matched, and the scan is not whole.
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.errors().contains("before the scan was finished"), "{output}");
+    other.scan(&env.file("second", EICAR), FOUND);
+    assert_eq!(other.finish().code, Some(1));
+    assert_eq!(env.fdscan(&Caller::user(2000), [env.file("clean", b"")]).code, Some(0));
+}
+
+#[test]
+fn a_killed_dispatcher_ends_the_broker_loudly() {
+    require_root!();
+    let mut env = Env::start_spawned();
+    let feed = begun(&env);
+    kill_named(&env, "fdb-dispatcher");
+    let broker = env.take_broker();
+    let group = broker.pid();
+    let output = broker.finish_within(BOUND);
+    assert!(output.code.is_some_and(|code| code != 0), "{output}");
+    assert!(output.errors().contains("the dispatcher ended"), "{output}");
+    empty_group(group).expect("no process is left");
+    assert!(!env.client_socket().exists());
+    let output = feed.finish();
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(!output.errors().is_empty(), "{output}");
+}
+
+#[test]
+fn nothing_outlives_a_killed_broker() {
+    require_root!();
+    let mut env = Env::start_spawned();
+    let feed = begun(&env);
+    let mut broker = env.take_broker();
+    broker.signal(Signal::SIGKILL);
+    assert!(broker.ended_within(BOUND).is_some());
+    let output = feed.finish_within(BOUND);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.errors().contains("before the scan was finished"), "{output}");
+    empty_group(broker.pid()).expect("dispatcher, openers and scanner end with it");
+
+    // It could not remove its sockets; the next one does.
+    assert!(env.client_socket().exists());
+    let clean = env.file("clean", b"nothing");
+    let output = env.fdscan(&Caller::user(2000), [&clean]).expect_code(2);
+    assert!(output.errors().contains("nobody listens"), "{output}");
+    env.start_broker();
+    env.wait_serving();
+    assert_eq!(env.fdscan(&Caller::user(2000), [&clean]).code, Some(0));
+}
+
+#[test]
+fn a_second_broker_is_refused_and_the_first_goes_on() {
+    require_root!();
+    let mut env = Env::start_spawned();
+    let first = env.take_broker();
+    env.start_broker();
+    let output = env.take_broker().finish();
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(output.errors().contains("another broker runs here"), "{output}");
+    let clean = env.file("clean", b"nothing");
+    assert_eq!(env.fdscan(&Caller::user(2000), [&clean]).code, Some(0));
+    env.put_back(first);
+}
+
+#[test]
+fn a_runtime_directory_that_others_may_write_is_refused() {
+    require_root!();
+    for (uid, mode) in [(0, 0o777), (0, 0o775), (2000, 0o755)] {
+        let mut env = Env::build().broker_arg("--spawn-scanner").idle();
+        files::own(env.runtime(), uid, 0, mode);
+        env.start_broker();
+        let broker = env.take_broker();
+        let group = broker.pid();
+        let output = broker.finish();
+        assert_eq!(output.code, Some(2), "{output}");
+        assert!(output.errors().contains("writable by no other"), "{output}");
+        empty_group(group).expect("nothing is left");
+        assert_eq!(std::fs::read_dir(env.runtime()).expect("it is there").count(), 0);
+    }
+}
+
+#[test]
+fn stopping_ends_scans_in_progress_with_an_error() {
+    require_root!();
+    let env = Env::start_separate();
+    let feed = begun(&env);
+    let group = feed.running().pid();
+    // Asserts by itself that no process and no socket remains.
+    env.stop();
+    let output = feed.finish_within(BOUND);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.errors().contains("before the scan was finished"), "{output}");
+    empty_group(group).expect("nothing is left");
+    assert!(!Path::new("/proc").join(group.to_string()).exists());
+}
