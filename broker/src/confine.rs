@@ -6,7 +6,7 @@
 use std::io;
 
 use landlock::Scope;
-use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+use seccompiler::SeccompCmpOp;
 
 use crate::calls;
 use crate::root::fence;
@@ -56,12 +56,10 @@ pub fn dispatcher() -> io::Result<()> {
 }
 
 fn seccomp(own: &[i64]) -> io::Result<()> {
-    let executable = u64::from(libc::PROT_EXEC.cast_unsigned());
-    let never = SeccompCmpOp::MaskedEq(executable);
-    let condition = SeccompCondition::new(2, SeccompCmpArgLen::Dword, never, 0);
-    let rule = condition.and_then(|condition| SeccompRule::new(vec![condition]));
-    let rule = rule.map_err(io::Error::other)?;
-    let memory = [libc::SYS_mmap, libc::SYS_mprotect].map(|call| (call, vec![rule.clone()]));
+    let never_executable = || SeccompCmpOp::MaskedEq(fence::bits(libc::PROT_EXEC));
     let plain = [BASE, POLL, own].concat().into_iter().map(|call| (call, Vec::new()));
-    fence::seccomp(plain.chain(memory))
+    fence::seccomp(plain.chain([
+        fence::allow_if(libc::SYS_mmap, 2, never_executable(), 0)?,
+        fence::allow_if(libc::SYS_mprotect, 2, never_executable(), 0)?,
+    ]))
 }

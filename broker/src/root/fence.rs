@@ -3,6 +3,7 @@
 //! Runs in the broker once it has started up; nothing undoes it. The fence is inherited by all its
 //! children, so it allows what each of them needs to put up its own, stricter one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -10,7 +11,10 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 
 /// Newest Landlock that is asked for; older kernels enforce what they know.
 const LANDLOCK: ABI = ABI::V7;
@@ -25,7 +29,7 @@ macro_rules! calls {
 /// `EPERM`: mount, ptrace, open_by_handle_at, keyctl, io_uring, bpf, unshare, modules and so on.
 #[rustfmt::skip]
 const CALLS: &[i64] = calls![
-    SYS_accept4 SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_gettime SYS_clone SYS_clone3
+    SYS_accept4 SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_clock_gettime SYS_clone3
     SYS_clock_nanosleep SYS_close SYS_close_range SYS_dup SYS_dup3 SYS_execve SYS_execveat SYS_exit
     SYS_exit_group SYS_faccessat2 SYS_fcntl SYS_flock SYS_fstat SYS_fstatfs SYS_ftruncate SYS_futex
     SYS_getdents64 SYS_getegid SYS_geteuid SYS_getgid SYS_getgroups SYS_getpid SYS_getppid SYS_getrandom
@@ -36,7 +40,7 @@ const CALLS: &[i64] = calls![
     SYS_prlimit64 SYS_pwrite64 SYS_read SYS_readlinkat SYS_recvfrom SYS_recvmsg SYS_restart_syscall
     SYS_rseq SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sched_getaffinity SYS_sched_yield
     SYS_seccomp SYS_sendmsg SYS_sendto SYS_set_robust_list SYS_set_tid_address SYS_setgroups
-    SYS_setresgid SYS_setresuid SYS_setsockopt SYS_shutdown SYS_sigaltstack SYS_signalfd4 SYS_socket
+    SYS_setresgid SYS_setresuid SYS_setsockopt SYS_shutdown SYS_sigaltstack SYS_signalfd4
     SYS_socketpair SYS_statfs SYS_statx SYS_tgkill SYS_umask SYS_uname SYS_unlinkat SYS_wait4 SYS_waitid
     SYS_write SYS_writev
 ];
@@ -99,7 +103,36 @@ pub fn confine(exec: &[impl AsFd], sockets: Option<BorrowedFd<'_>>) -> io::Resul
         rules = add(rules, dir, AccessFs::MakeSock | AccessFs::RemoveFile)?;
     }
     enforce(rules)?;
-    seccomp([CALLS, OLDER].concat().into_iter().map(|call| (call, Vec::new())))
+    let plain = [CALLS, OLDER].concat().into_iter().map(|call| (call, Vec::new()));
+    let namespaces = (libc::CLONE_NEWNS | libc::CLONE_NEWUSER | libc::CLONE_NEWNET)
+        | (libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP);
+    let clone = allow_if(libc::SYS_clone, 0, SeccompCmpOp::MaskedEq(bits(namespaces)), 0)?;
+    let socket = allow_if(libc::SYS_socket, 0, SeccompCmpOp::Eq, bits(libc::AF_UNIX))?;
+    seccomp(plain.chain([clone, socket]))?;
+    // Its flags lie in memory, where no filter sees them. The C library then takes clone(2).
+    let absent = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    install([(libc::SYS_clone3, Vec::new())].into(), SeccompAction::Allow, absent)
+}
+
+/// A call that is allowed only if one of its arguments compares so.
+///
+/// # Errors
+/// When there is no such argument.
+pub fn allow_if(
+    call: i64,
+    argument: u8,
+    how: SeccompCmpOp,
+    value: u64,
+) -> io::Result<(i64, Vec<SeccompRule>)> {
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, how, value);
+    let rule = condition.and_then(|condition| SeccompRule::new(vec![condition]));
+    Ok((call, vec![rule.map_err(io::Error::other)?]))
+}
+
+/// Flags of the C library as the kernel sees them.
+#[must_use]
+pub fn bits(flags: libc::c_int) -> u64 {
+    u64::from(flags.cast_unsigned())
 }
 
 /// Allows these calls, under their conditions if any; every other fails with `EPERM`.
@@ -107,12 +140,18 @@ pub fn confine(exec: &[impl AsFd], sockets: Option<BorrowedFd<'_>>) -> io::Resul
 /// # Errors
 /// When the filter cannot be installed.
 pub fn seccomp(calls: impl Iterator<Item = (i64, Vec<SeccompRule>)>) -> io::Result<()> {
-    let arch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
     let refusal = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-    let program: BpfProgram =
-        SeccompFilter::new(calls.collect(), refusal, SeccompAction::Allow, arch)
-            .and_then(TryInto::try_into)
-            .map_err(io::Error::other)?;
+    install(calls.collect(), refusal, SeccompAction::Allow)
+}
+
+fn install(
+    calls: BTreeMap<i64, Vec<SeccompRule>>,
+    others: SeccompAction,
+    these: SeccompAction,
+) -> io::Result<()> {
+    let arch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
+    let filter = SeccompFilter::new(calls, others, these, arch);
+    let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(io::Error::other)?;
     seccompiler::apply_filter(&program).map_err(io::Error::other)
 }
 

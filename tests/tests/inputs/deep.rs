@@ -105,7 +105,8 @@ fn what_cannot_even_be_told_is_an_error_and_never_left_out() {
 
     let found = stage.outcomes(&output);
     assert_eq!(found.get(&below(&name, 100)).map(String::as_str), Some("Needle FOUND"));
-    let rest: Vec<&str> = found.values().map(String::as_str).filter(|o| *o != "Needle FOUND").collect();
+    let rest: Vec<&str> =
+        found.values().map(String::as_str).filter(|o| *o != "Needle FOUND").collect();
     assert_eq!(rest, ["path too long ERROR"], "{output}");
     stage.nobody_noticed();
 }

@@ -63,9 +63,11 @@ fn each_kind_as_a_target() {
     let _listener = UnixListener::bind(stage.path("socket")).unwrap();
     let writer = blocked_writer(&stage.path("fifo"));
     let targets = [stage.path("fifo"), stage.path("socket")];
-    let skipped = ["/dev/null", "/dev/zero", "/proc/version", "/proc/self/environ", "/proc", "/sys"];
+    let skipped =
+        ["/dev/null", "/dev/zero", "/proc/version", "/proc/self/environ", "/proc", "/sys"];
 
-    let output = stage.scan(targets.iter().map(|path| path.as_path()).chain(skipped.map(Path::new)));
+    let output =
+        stage.scan(targets.iter().map(|path| path.as_path()).chain(skipped.map(Path::new)));
 
     let all = expected(&[
         ("fifo", "named pipe SKIPPED"),

@@ -58,9 +58,14 @@ fn json_is_one_object_a_line_and_a_summary() {
     assert_eq!(object("t/link")["outcome"], "skipped");
     assert_eq!(object("t/link")["reason"], "symbolic link");
     assert_eq!(object("gone")["outcome"], "error");
-    for (count, number) in
-        [("files", 4), ("clean", 1), ("matched", 1), ("incomplete", 1), ("errors", 1), ("skipped", 1)]
-    {
+    for (count, number) in [
+        ("files", 4),
+        ("clean", 1),
+        ("matched", 1),
+        ("incomplete", 1),
+        ("errors", 1),
+        ("skipped", 1),
+    ] {
         assert_eq!(summary[count], number, "{count}: {output}");
     }
     assert_eq!((&summary["exit_code"], &summary["rules"]), (&1.into(), &2.into()));
@@ -105,11 +110,8 @@ fn names_come_from_a_list() {
     let list = stage.env.file("list0", b"found\0sp ace\0\0new\nline\0");
     let _ = stage.env.file("w/new\nline", NEEDLE);
     let output = fdscan().arg("-0").arg("--files-from").arg(&list).output().expect_code(1);
-    let all = expected(&[
-        ("found", "Needle FOUND"),
-        ("sp ace", "OK"),
-        ("new\\nline", "Needle FOUND"),
-    ]);
+    let all =
+        expected(&[("found", "Needle FOUND"), ("sp ace", "OK"), ("new\\nline", "Needle FOUND")]);
     assert_eq!(stage.outcomes(&output), all, "{output}");
 }
 
@@ -117,8 +119,7 @@ fn names_come_from_a_list() {
 fn a_list_that_grows_is_scanned_as_it_comes() {
     let stage = Stage::new();
     let (reader, mut writer) = std::io::pipe().unwrap();
-    let running =
-        stage.fdscan().args(["--files-from", "-"]).stdin(reader).spawn();
+    let running = stage.fdscan().args(["--files-from", "-"]).stdin(reader).spawn();
     for number in 0..3 {
         let file = stage.env.file(&format!("{number}"), NEEDLE);
         writeln!(writer, "{}", file.display()).unwrap();
@@ -140,7 +141,10 @@ fn a_list_that_cannot_be_read_is_no_success() {
     }
     let empty = stage.env.file("empty", b"");
     let output = stage.scan([Path::new("--files-from"), &empty]);
-    assert_eq!((output.code, output.text(), output.errors()), (Some(0), String::new(), String::new()));
+    assert_eq!(
+        (output.code, output.text(), output.errors()),
+        (Some(0), String::new(), String::new())
+    );
 }
 
 #[test]

@@ -20,7 +20,8 @@ fn the_limit_itself_is_scanned_and_one_byte_more_is_not() {
         contents = b"a needle ".repeat(200);
     }
     for limit in ["1024", "1K", "1k", "1KB", "1KiB", "1024B"] {
-        let output = stage.scan(["--max-filesize".as_ref(), limit.as_ref(), stage.path("t").as_os_str()]);
+        let output =
+            stage.scan(["--max-filesize".as_ref(), limit.as_ref(), stage.path("t").as_os_str()]);
         let all = expected(&[
             ("t/under", "Needle FOUND"),
             ("t/at", "Needle FOUND"),
