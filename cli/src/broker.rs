@@ -60,7 +60,7 @@ pub enum BrokerError {
     },
     /// No executable.
     #[error(
-        "cannot start a private broker: no executable `fdbroker` beside fdscan, in PATH, \
+        "cannot start a private broker: no executable `fdbroker` beside fdscan, in ../sbin, PATH, \
          /usr/local/sbin or /usr/sbin"
     )]
     NotInstalled,

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 
 use crate::files::{self, Scratch};
 use crate::program::executable;
-use crate::{Caller, Connection, Feed, Output, Program, Running, poll_until, proc};
+use crate::{Caller, Connection, Feed, Output, PATIENCE, Program, Running, poll_until, proc};
 
 /// How long processes may take to end once they are asked to.
 const END_BOUND: Duration = Duration::from_secs(10);
@@ -256,13 +256,19 @@ impl Env {
         self.scanner = Some(program.arg(&self.runtime).args(&self.builder.scanner_args).spawn());
     }
 
-    /// Waits until the broker says that it serves.
+    /// Waits until the client socket is listened on.
     ///
     /// # Panics
-    /// When it does not.
+    /// When that does not come, or the broker ends.
     #[track_caller]
     pub fn wait_serving(&self) {
-        self.broker().wait_for("serving on");
+        let broker = self.broker();
+        let serves = || {
+            let served = proc::is_listening(&self.client_socket());
+            (served || !proc::is_alive(broker.pid())).then_some(served)
+        };
+        let served = poll_until("client.sock", PATIENCE, serves);
+        assert_eq!(served, Ok(true), "the broker does not serve:\n{}", self.log());
     }
 
     /// The broker.

@@ -148,6 +148,18 @@ pub fn descriptor_count(pid: u32) -> usize {
     descriptors(pid).len()
 }
 
+/// Whether somebody listens on a Unix socket of this path, without connecting to it.
+#[must_use]
+pub fn is_listening(path: &Path) -> bool {
+    // The columns are: address, references, protocol, flags, type, state, inode, path (proc(5)).
+    const ACCEPTS_CONNECTIONS: &str = "00010000";
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    sockets.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.nth(3) == Some(ACCEPTS_CONNECTIONS) && words.nth(3).map(Path::new) == Some(path)
+    })
+}
+
 /// Whether a process exists and is not a zombie.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {

@@ -152,7 +152,6 @@ fn a_broker_that_never_had_a_scanner_is_told_so() {
     require_root!();
     let mut env = Env::build().idle();
     env.start_broker();
-    env.broker().wait_for("");
     let clean = env.file("clean", b"nothing");
     let program = env.fdscan_program(&Caller::user(2000)).arg(&clean).spawn();
     let output = program.finish_within(BOUND);

@@ -162,7 +162,7 @@ impl Broker {
     /// A private broker ends with its one connection.
     fn served(&mut self) {
         if self.dir.is_none() {
-            self.end.get_or_insert(End::Served);
+            self.finish(End::Served);
         }
     }
 

@@ -42,6 +42,12 @@ use spawn::DispatcherChannel;
 /// Connections accepted in one turn, so that other sockets have theirs.
 const ACCEPTS_PER_TURN: usize = 16;
 
+/// Seconds that the dispatcher may take to have room for a message.
+const DISPATCHER_PATIENCE_S: u32 = 10;
+
+/// How long nothing is accepted when there is no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// How long children may take to end when the broker ends.
 const END_GRACE: Duration = Duration::from_secs(3);
 
@@ -63,6 +69,8 @@ pub struct Broker {
     dir: Option<RuntimeDir>,
     signals: SignalFd,
     clients: Option<OwnedFd>,
+    /// Until when nothing is accepted, because there was no descriptor left to accept with.
+    paused_until: Option<Instant>,
     /// The connection of a private broker, until scans can be served.
     private: Option<OwnedFd>,
     dispatcher: DispatcherChannel,
@@ -101,6 +109,7 @@ impl Broker {
             dir,
             signals,
             clients: None,
+            paused_until: None,
             private,
             dispatcher,
             waiting: VecDeque::new(),
@@ -118,6 +127,7 @@ impl Broker {
     pub fn run(mut self) -> io::Result<End> {
         loop {
             let now = Instant::now();
+            self.paused_until = self.paused_until.filter(|until| *until > now);
             self.retire_openers(now);
             self.hand_over();
             if let Some(end) = self.end.take() {
@@ -138,7 +148,7 @@ impl Broker {
         let openers = self.openers.values().map(|opener| opener.channel.as_fd());
         let mut fds: Vec<PollFd<'_>> = openers
             .chain([self.signals.as_fd(), self.dispatcher.as_fd()])
-            .chain(self.clients.as_ref().map(AsFd::as_fd))
+            .chain(self.clients.as_ref().filter(|_| self.paused_until.is_none()).map(AsFd::as_fd))
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
         match poll(&mut fds, self.timeout(now)) {
@@ -152,7 +162,8 @@ impl Broker {
     /// Until the next opener has been idle for long.
     fn timeout(&self, now: Instant) -> PollTimeout {
         let idle = self.openers.values().filter(|opener| !opener.busy);
-        let next = idle.filter_map(|opener| opener.since.checked_add(OPENER_IDLE)).min();
+        let retire = idle.filter_map(|opener| opener.since.checked_add(OPENER_IDLE));
+        let next = retire.chain(self.paused_until).min();
         next.map_or(PollTimeout::NONE, |at| {
             let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);
             PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
@@ -166,7 +177,7 @@ impl Broker {
                     self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
                 }
                 Ok(Ok(Signal::SIGHUP)) => self.tell_dispatcher(BrokerToDispatcher::Reload, None),
-                _ => self.end = Some(End::Stopped),
+                _ => self.finish(End::Stopped),
             }
         }
     }
@@ -176,28 +187,39 @@ impl Broker {
             match self.dispatcher.receive() {
                 Ok((DispatcherToBroker::Serving, _)) => self.open_client_socket(),
                 Ok(_) if self.children.len() >= CHILDREN_MAX => {
-                    return self.end = Some(End::Failed("too many children hang".into()));
+                    return self.finish(End::Failed("too many children hang".into()));
                 }
                 Ok((DispatcherToBroker::ReadRules, _)) => self.read_rules(),
                 Ok((DispatcherToBroker::StartScanner, _)) => self.start_scanner(),
                 Ok((DispatcherToBroker::Fail(reason), _)) => {
-                    self.end = Some(End::Failed(reason.escape_ascii().to_string()));
+                    self.finish(End::Failed(reason.escape_ascii().to_string()));
                 }
                 Err(ChannelError::WouldBlock) => return,
                 Err(error) => {
-                    self.end = Some(End::Failed(format!("the dispatcher ended: {error}")));
-                    return;
+                    return self.finish(End::Failed(format!("the dispatcher ended: {error}")));
                 }
             }
         }
     }
 
-    /// Tells the dispatcher something. It reads at once; one that does not is stuck, and we with it.
+    /// Tells the dispatcher something. If it is slow we wait for it; if it is stuck, so are we.
     fn tell_dispatcher(&mut self, message: BrokerToDispatcher, descriptor: Option<OwnedFd>) {
         let borrowed: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
-        if let Err(error) = self.dispatcher.send(&message, &borrowed) {
-            self.end = Some(End::Failed(format!("the dispatcher does not listen: {error}")));
+        let mut patience = DISPATCHER_PATIENCE_S;
+        while let Err(error) = self.dispatcher.send(&message, &borrowed) {
+            if !matches!(error, ChannelError::WouldBlock) || patience == 0 {
+                return self
+                    .finish(End::Failed(format!("the dispatcher does not listen: {error}")));
+            }
+            patience = patience.saturating_sub(1);
+            let mut fds = [PollFd::new(self.dispatcher.as_fd(), PollFlags::POLLOUT)];
+            let _ = poll(&mut fds, PollTimeout::from(1000_u16));
         }
+    }
+
+    /// The first reason to end is the one that counts.
+    fn finish(&mut self, end: End) {
+        self.end.get_or_insert(end);
     }
 
     fn read_rules(&mut self) {
@@ -206,7 +228,7 @@ impl Broker {
                 self.children.push((child, 0));
                 self.tell_dispatcher(BrokerToDispatcher::RuleReader, Some(link));
             }
-            Err(error) => self.end = Some(End::Failed(format!("cannot read rules: {error}"))),
+            Err(error) => self.finish(End::Failed(format!("cannot read rules: {error}"))),
         }
     }
 
@@ -230,7 +252,7 @@ impl Broker {
         if let (Some(dir), None) = (&self.dir, &self.clients) {
             match dir.listen(paths::CLIENT_SOCKET, self.settings.is_system()) {
                 Ok(socket) => self.clients = Some(socket),
-                Err(reason) => self.end = Some(End::Failed(reason)),
+                Err(reason) => self.finish(End::Failed(reason)),
             }
             info!("serving");
         }
@@ -238,14 +260,17 @@ impl Broker {
 
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = &self.clients else {
+            let (Some(listener), None) = (&self.clients, self.paused_until) else {
                 return;
             };
             match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(connection) => self.admit(connection),
                 Err(rustix::io::Errno::AGAIN) => return,
                 // EMFILE and the like: the connection stays in the kernel's queue.
-                Err(error) => return error!("accept: {error}"),
+                Err(error) => {
+                    self.paused_until = Instant::now().checked_add(ACCEPT_PAUSE);
+                    return error!("accept: {error}");
+                }
             }
         }
     }

@@ -120,14 +120,18 @@ fn wait_readable(descriptor: BorrowedFd<'_>, bound: Duration) -> bool {
     }
 }
 
-/// Beside our own executable, then where the user's PATH leads, then where daemons are.
+/// Beside our own executable, then in the sbin of its prefix, then where the user's PATH leads, then
+/// where daemons are.
 fn find_executable() -> Option<PathBuf> {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent).map(Path::to_owned);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let listed: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    // PREFIX/bin/fdscan belongs to PREFIX/sbin/fdbroker.
+    let beneath = beside.as_deref().and_then(Path::parent).map(|prefix| prefix.join("sbin"));
     beside
         .into_iter()
+        .chain(beneath)
         .chain(listed)
         .chain(DAEMON_DIRS.map(PathBuf::from))
         .filter(|dir| dir.is_absolute())

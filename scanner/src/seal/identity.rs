@@ -41,6 +41,8 @@ impl Unprivileged {
 /// # Errors
 /// See [`SealError`].
 pub fn harden() -> Result<(), SealError> {
+    // Started by descriptor, the process would bear the number of that descriptor.
+    prctl::set_name(c"fdscand").map_err(|error| SealError::System("name", error))?;
     prctl::set_no_new_privs().map_err(|error| SealError::System("no_new_privs", error))?;
     // Needs CAP_SETPCAP, which an ordinary user lacks; with no_new_privs the set cannot matter.
     let _ = caps::clear(None, CapSet::Bounding);
