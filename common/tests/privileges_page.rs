@@ -41,7 +41,7 @@ fn union(parts: &[Calls]) -> Calls {
 
 #[test]
 fn the_lists_on_the_page_are_those_of_the_code() {
-    let broker = union(&[list(FENCE, "CALLS"), list(FENCE, "OLDER")]);
+    let broker = union(&[list(FENCE, "CALLS"), list(FENCE, "OLDER"), function(FENCE, "confine")]);
     assert_eq!(page("broker"), broker, "broker");
 
     let base = [list(CONFINE, "BASE"), list(CONFINE, "POLL"), function(CONFINE, "seccomp")];

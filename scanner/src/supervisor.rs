@@ -69,6 +69,7 @@ pub fn run(user: Unprivileged, args: &Args) -> Result<(), SupervisorError> {
     identity::close_inherited()?;
     identity::harden()?;
     limits::template()?;
+    nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)?;
     let signals = Signals::block()?;
     if args.broker_on_stdin {
         let link = stdio::take_channel()?;

@@ -78,8 +78,8 @@ fn live(user: &Unprivileged, parent: u32) -> Result<(Seat, Ready), TemplateError
     identity::close_inherited()?;
     signals::unblock().map_err(io::Error::from)?;
     let mut link: Link = stdio::take_channel()?;
-    nix::sys::prctl::set_name(c"fdscand-template").map_err(io::Error::from)?;
     let confined = seal::confine(user, parent)?;
+    nix::sys::prctl::set_name(c"fdscand-template").map_err(io::Error::from)?;
     let ready = match prepare(&mut link, confined)? {
         Ok(ready) => ready,
         Err(rejection) => {

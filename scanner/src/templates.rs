@@ -7,16 +7,23 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use fdbroker_common::channel::Channel;
 use fdbroker_common::scanner_link::{BrokerToTemplate, TemplateToBroker};
 use log::{debug, warn};
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::seal::identity::Unprivileged;
 
 /// Most templates at once: the one that serves, the next one, and some that are on their way out.
 const TEMPLATES_MAX: usize = 8;
+
+/// How often, and how long apart, workers are looked for that are about to end.
+const ORPHAN_LOOKS: u32 = 200;
+const ORPHAN_PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 struct Template {
@@ -94,6 +101,28 @@ impl Templates {
             }
             false
         });
+        self.reap_orphans();
+    }
+}
+
+impl Templates {
+    /// Collects workers whose template has ended before them; the kernel gives them to us (see
+    /// `PR_SET_CHILD_SUBREAPER` in prctl(2)) and kills them. False when there are none left.
+    fn reap_orphans(&self) -> bool {
+        loop {
+            let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+            match waitid(Id::All, look).map(|status| status.pid()) {
+                Ok(Some(pid)) if !self.has(pid) => {
+                    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+                }
+                Ok(_) | Err(Errno::EINTR) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn has(&self, pid: nix::unistd::Pid) -> bool {
+        self.list.iter().any(|template| i32::try_from(template.child.id()) == Ok(pid.as_raw()))
     }
 }
 
@@ -102,9 +131,16 @@ impl Drop for Templates {
         for template in &mut self.list {
             let _ = template.child.kill();
         }
-        for template in &mut self.list {
+        for mut template in std::mem::take(&mut self.list) {
             let _ = template.child.wait();
             debug!("template {} ended", template.number);
+        }
+        // Workers are being killed with it. One that hangs in the kernel is left to init.
+        for _ in 0..ORPHAN_LOOKS {
+            if !self.reap_orphans() {
+                break;
+            }
+            std::thread::sleep(ORPHAN_PAUSE);
         }
     }
 }

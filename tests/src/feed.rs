@@ -56,13 +56,14 @@ impl Feed {
         &self.fdscan
     }
 
-    /// Ends fdscan without giving it a chance to tidy up.
+    /// Ends fdscan by a signal; what it started may go on, and keep its output open.
     ///
     /// # Panics
     /// When it does not end.
-    pub fn kill(mut self) -> ExitStatus {
-        self.fdscan.signal(Signal::SIGKILL);
-        self.fdscan.ended_within(crate::PATIENCE).expect("it was killed")
+    #[track_caller]
+    pub fn end_by(mut self, signal: Signal) -> ExitStatus {
+        self.fdscan.signal(signal);
+        self.fdscan.ended_within(crate::PATIENCE).expect("the signal ends it")
     }
 
     /// Closes the list and waits for the end.

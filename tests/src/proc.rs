@@ -37,6 +37,8 @@ pub struct Status {
     pub seccomp: u32,
     /// Resident memory in KiB.
     pub rss_kib: u64,
+    /// The most resident memory so far, in KiB.
+    pub peak_kib: u64,
     /// Threads.
     pub threads: u32,
 }
@@ -69,6 +71,7 @@ pub fn status(pid: u32) -> Option<Status> {
         seccomp: word("Seccomp")?.parse().ok()?,
         // A zombie has no memory.
         rss_kib: word("VmRSS").and_then(|word| word.parse().ok()).unwrap_or(0),
+        peak_kib: word("VmHWM").and_then(|word| word.parse().ok()).unwrap_or(0),
         threads: word("Threads")?.parse().ok()?,
     })
 }

@@ -89,9 +89,10 @@ fn a_file_in_hand_of_a_killed_worker_is_scanned_by_another() {
     // It is passed to a worker that does not run.
     let path = env.file("second", EICAR);
     feed.give(&path);
-    wait_until("a stopped worker has the file before it", || {
-        let held = |pid: &u32| proc::status(*pid).is_some_and(|status| status.state == 'T');
-        workers.iter().all(held).then_some(())
+    let opener = env.named("fdb-opener");
+    wait_until("the opener has opened the file for it", || {
+        let open = opener.iter().flat_map(|pid| proc::descriptors(*pid));
+        open.map(|(_, open)| open).find(|open| *open == path)
     });
     for pid in workers {
         signal(pid, Signal::SIGKILL);
@@ -176,7 +177,7 @@ fn a_killed_client_frees_its_workers() {
         let mut feed = env.feed(&caller);
         feed.give(&tree);
         feed.running().wait_for_output(": OK\n");
-        feed.kill();
+        feed.end_by(Signal::SIGKILL);
         wait_until("no worker is lent", || {
             let status = env.status();
             let idle = status.openers.iter().all(|opener| !opener.busy && opener.workers == 0);

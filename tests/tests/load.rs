@@ -1,0 +1,98 @@
+//! Many connections and many files: all outcomes right, and neither descriptors nor memory grow.
+
+use std::path::Path;
+
+use fdbroker_tests::files::{self, EICAR};
+use fdbroker_tests::{Caller, Env, Output, Running, proc, require_root, wait_until};
+
+const MIB: u64 = 1024;
+
+/// Descriptors of broker and dispatcher, but for those of their openers, once nothing is going on.
+fn descriptors_at_rest(env: &Env) -> [usize; 2] {
+    let mut last = None;
+    // The last worker of the last client ends a moment after its client.
+    wait_until("two equal counts at rest", || {
+        let status = env.status();
+        let busy = status.openers.iter().any(|opener| opener.busy);
+        let openers = env.named("fdb-opener").len();
+        let settled = status.workers == status.workers_max && !busy && status.workers_lent == 0;
+        let pids = [status.broker_pid, status.dispatcher_pid];
+        let counts = pids.map(|pid| proc::descriptor_count(pid).checked_sub(openers));
+        let [Some(broker), Some(dispatcher)] = counts else { return None };
+        let counts = [broker, dispatcher];
+        let stable = last.replace(counts) == Some(counts);
+        (settled && stable && openers == status.openers.len()).then_some(counts)
+    })
+}
+
+#[track_caller]
+fn assert_right(output: &Output, found: bool) {
+    let word = if found { "FOUND" } else { "OK" };
+    assert_eq!(output.code, Some(i32::from(found)), "{output}");
+    assert!(output.text().lines().next().is_some_and(|line| line.ends_with(word)), "{output}");
+}
+
+#[test]
+fn hundreds_of_connections_leave_nothing_behind() {
+    require_root!();
+    let env = Env::start_spawned();
+    let files = [env.file("clean", b"nothing"), env.file("eicar", EICAR)];
+    let caller = |nth: usize| Caller::user([2000, 2001, 2002][nth % 3]);
+    let before = descriptors_at_rest(&env);
+    for round in 0..2 {
+        let at_once: Vec<Running> = (0..50)
+            .map(|nth| env.fdscan_program(&caller(nth)).arg(&files[nth % 2]).spawn())
+            .collect();
+        for (nth, running) in at_once.into_iter().enumerate() {
+            assert_right(&running.finish(), nth % 2 == 1);
+        }
+        assert_eq!(descriptors_at_rest(&env), before, "after 50 at once, round {round}");
+        for nth in 0..100 {
+            assert_right(&env.fdscan(&caller(nth), [&files[nth % 2]]), nth % 2 == 1);
+        }
+        assert_eq!(descriptors_at_rest(&env), before, "after 100 in a row, round {round}");
+    }
+    assert_eq!(env.status().connections, 300);
+    let openers = env.named("fdb-opener");
+    assert!(openers.len() <= 50, "{openers:?}");
+}
+
+/// The most memory so far of broker, dispatcher and opener.
+fn peaks(env: &Env) -> [u64; 3] {
+    ["fdbroker", "fdb-dispatcher", "fdb-opener"].map(|name| {
+        let pids = env.named(name);
+        assert_eq!(pids.len(), 1, "{name}: {pids:?}");
+        proc::status(pids[0]).map_or(0, |status| status.peak_kib)
+    })
+}
+
+fn fill(directory: &Path, count: usize) {
+    files::write(&directory.join("0"), b"small");
+    for nth in 1..count {
+        std::fs::write(directory.join(nth.to_string()), b"small").expect("write");
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_files() {
+    require_root!();
+    let env = Env::start_spawned();
+    let [few, many] = ["few", "many"].map(|name| env.dir().join(name));
+    fill(&few, 2_000);
+    fill(&many, 40_000);
+    // One user, so one opener.
+    let scan = |directory: &Path| {
+        let output = env.fdscan(&Caller::root(), ["-i".as_ref(), directory]).expect_code(0);
+        output.line("Clean:").expect("a summary")
+    };
+    assert_eq!(scan(&few), "Clean:      2000");
+    let before = peaks(&env);
+    assert_eq!(scan(&many), "Clean:      40000");
+    let after = peaks(&env);
+    println!(
+        "peak KiB of broker, dispatcher, opener: {before:?} after 2,000, {after:?} after 40,000"
+    );
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(after <= before + MIB, "{before:?} KiB became {after:?}");
+    }
+}
