@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fdbroker_common::limits::SCANNER_WAIT;
+use fdbroker_common::paths;
 use fdbroker_tests::env::empty_group;
 use fdbroker_tests::files::{self, EICAR};
 use fdbroker_tests::{Caller, Env, Feed, proc, require_root, wait_until};
@@ -81,11 +82,13 @@ fn a_scan_survives_the_end_of_a_scanner_that_the_broker_started() {
 fn a_file_in_hand_of_a_killed_worker_is_scanned_by_another() {
     require_root!();
     let env = Env::build().broker_arg("--workers").broker_arg("1").start_spawned();
+    // The only one there is will be lent, and another one forked.
+    let worker = wait_until("one worker", || match env.named("fdscand-worker")[..] {
+        [worker] => Some(worker),
+        _ => None,
+    });
     let mut feed = begun(&env);
-    let workers = env.named("fdscand-worker");
-    for pid in &workers {
-        signal(*pid, Signal::SIGSTOP);
-    }
+    signal(worker, Signal::SIGSTOP);
     // It is passed to a worker that does not run.
     let path = env.file("second", EICAR);
     feed.give(&path);
@@ -94,9 +97,7 @@ fn a_file_in_hand_of_a_killed_worker_is_scanned_by_another() {
         let open = opener.iter().flat_map(|pid| proc::descriptors(*pid));
         open.map(|(_, open)| open).find(|open| *open == path)
     });
-    for pid in workers {
-        signal(pid, Signal::SIGKILL);
-    }
+    signal(worker, Signal::SIGKILL);
     let line = format!("{}: {FOUND}\n", path.display());
     feed.running().wait_for_output(&line);
     assert_eq!(feed.finish().code, Some(1));
@@ -153,6 +154,8 @@ fn a_broker_that_never_had_a_scanner_is_told_so() {
     require_root!();
     let mut env = Env::build().idle();
     env.start_broker();
+    let socket = env.runtime().join(paths::SCANNER_SOCKET);
+    wait_until("scanner.sock", || proc::is_listening(&socket).then_some(()));
     let clean = env.file("clean", b"nothing");
     let program = env.fdscan_program(&Caller::user(2000)).arg(&clean).spawn();
     let output = program.finish_within(BOUND);

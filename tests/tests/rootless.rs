@@ -6,45 +6,55 @@ use std::path::{Path, PathBuf};
 
 use fdbroker_tests::env::empty_group;
 use fdbroker_tests::files::{self, EICAR};
-use fdbroker_tests::{Caller, Env, Feed, Program, proc, require_root, wait_until};
+use fdbroker_tests::{Caller, Env, Feed, Program, proc, require_root, skip::is_root, wait_until};
 use nix::sys::signal::Signal;
 
-const UID: u32 = 2000;
+/// An ordinary user: whoever runs the test, unless that is root.
+fn user() -> Caller {
+    if is_root() { Caller::user(2000) } else { Caller::own() }
+}
 
 #[test]
-fn it_serves_its_own_user_and_nobody_else() {
-    require_root!();
-    let env = Env::rootless(UID);
-    let eicar = env.file("eicar", EICAR);
-    let output = env.fdscan(&Caller::user(UID), [&eicar]).expect_code(1);
+fn it_serves_its_own_user() {
+    let env = Env::rootless(user().uid);
+    let output = env.fdscan(&user(), [env.file("eicar", EICAR)]).expect_code(1);
     assert!(output.text().contains("FOUND"), "{output}");
+    assert_eq!(env.ctl(["status"]).code, Some(0));
+    let output = env.ctl(["self-test"]).expect_code(0);
+    assert!(output.text().lines().count() >= 5, "{output}");
+}
 
+#[test]
+fn it_serves_nobody_else() {
+    require_root!();
+    let Caller { uid, gid, .. } = user();
+    let env = Env::rootless(uid);
+    let eicar = env.file("eicar", EICAR);
     // Root can connect to any socket, but a broker of somebody else has no word on root's files.
     let output = env.fdscan(&Caller::root(), [&eicar]).expect_code(2);
     assert!(output.errors().contains("does not serve this user"), "{output}");
     assert!(!output.text().contains("eicar"), "{output}");
 
-    let output = env.fdscan(&Caller::user(UID + 1), [&eicar]).expect_code(2);
+    let other = Caller::user(uid + 1);
+    let output = env.fdscan(&other, [&eicar]).expect_code(2);
     assert!(output.errors().contains("permission denied"), "{output}");
     // Not even if the directory lets them in.
-    files::own(env.runtime(), UID, UID, 0o755);
-    let output = env.fdscan(&Caller::user(UID + 1), [&eicar]).expect_code(2);
+    files::own(env.runtime(), uid, gid, 0o755);
+    let output = env.fdscan(&other, [&eicar]).expect_code(2);
     assert!(output.errors().contains("permission denied"), "{output}");
-    assert_eq!(env.ctl_as(&Caller::user(UID + 1), ["status"]).code, Some(2));
-    assert_eq!(env.ctl(["status"]).code, Some(0));
+    assert_eq!(env.ctl_as(&other, ["status"]).code, Some(2));
 }
 
 #[test]
 fn all_its_processes_are_that_user_without_capabilities() {
-    require_root!();
-    let env = Env::rootless(UID);
-    let mut feed = env.feed(&Caller::user(UID));
+    let env = Env::rootless(user().uid);
+    let mut feed = env.feed(&user());
     feed.scan(&env.file("clean", b"nothing"), "OK");
     for name in ["fdbroker", "fdb-dispatcher", "fdb-opener", "fdscand-templat", "fdscand-worker"] {
         let pids = env.named(name);
         assert!(!pids.is_empty(), "no {name}");
         for status in pids.into_iter().filter_map(proc::status) {
-            assert_eq!(status.uids, [UID; 4], "{status:?}");
+            assert_eq!(status.uids, [user().uid; 4], "{status:?}");
             assert_eq!([status.cap_prm, status.cap_eff, status.cap_inh], [0; 3], "{status:?}");
             assert_eq!((status.no_new_privs, status.seccomp), (1, 2), "{status:?}");
         }
@@ -66,12 +76,14 @@ impl Alone {
         let fdscan = env.install().join("fdscan");
         let home = env.dir().join("home");
         fs::create_dir(&home).expect("mkdir");
-        files::own(&home, UID, UID, 0o700);
+        let Caller { uid, gid, .. } = user();
+        files::own(&home, uid, gid, 0o700);
         let tree = env.dir().join("tree");
         files::write(&tree.join("eicar"), EICAR);
         files::write(&tree.join("clean"), b"nothing");
         files::write(&tree.join("secret"), EICAR);
-        files::own(&tree.join("secret"), 0, 0, 0o600);
+        // Without capabilities, not even its owner may read such a file.
+        files::own(&tree.join("secret"), uid, gid, 0);
         Self { env, fdscan, home, tree }
     }
 
@@ -80,7 +92,7 @@ impl Alone {
         // A system's broker would be asked first.
         let inhabited = Path::new("/run/fdbroker/scanner.sock").exists();
         Program::at(&self.fdscan)
-            .caller(&Caller::user(UID))
+            .caller(&user())
             .directory(&self.home)
             .variable("HOME", &self.home)
             .variable("TMPDIR", &self.home)
@@ -97,7 +109,6 @@ impl Alone {
 
 #[test]
 fn fdscan_alone_finds_what_its_user_may_read_and_leaves_nothing() {
-    require_root!();
     let alone = Alone::new();
     let running = alone.fdscan().arg(&alone.tree).spawn();
     let group = running.pid();
@@ -111,7 +122,6 @@ fn fdscan_alone_finds_what_its_user_may_read_and_leaves_nothing() {
 
 #[test]
 fn fdscan_alone_with_rules_uses_them() {
-    require_root!();
     let alone = Alone::new();
     let rules = alone.env.dir().join("my-rules");
     files::write(&rules.join("one.yar"), b"rule One { strings: $a = \"nothing\" condition: $a }");
@@ -124,7 +134,6 @@ fn fdscan_alone_with_rules_uses_them() {
 
 #[test]
 fn a_killed_fdscan_takes_its_private_broker_along() {
-    require_root!();
     let alone = Alone::new();
     for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
         let mut feed = Feed::start(alone.fdscan());
@@ -139,7 +148,6 @@ fn a_killed_fdscan_takes_its_private_broker_along() {
 
 #[test]
 fn an_fdscan_killed_while_its_broker_starts_leaves_nothing_either() {
-    require_root!();
     let alone = Alone::new();
     for phase in ["fdbroker", "fdb-dispatcher", "fdscand-templat", "fdscand-worker", "fdb-opener"] {
         let feed = Feed::start(alone.fdscan());

@@ -121,6 +121,7 @@ impl Dispatcher {
         loop {
             let now = Instant::now();
             self.start_scanner(now)?;
+            self.expect_greeting(now)?;
             self.restart_template(now)?;
             self.retire_templates(now)?;
             self.distribute(now);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::escape::Escaped;
-use fdbroker_common::limits::RULE_FILES_MAX;
+use fdbroker_common::limits::{MESSAGES_PER_TURN, RULE_FILES_MAX};
 use fdbroker_common::scanner_link::{BrokerToSupervisor, SupervisorToBroker};
 use log::{debug, info, warn};
 use serde_bytes::ByteBuf;
@@ -26,6 +26,9 @@ type SupervisorChannel = Channel<BrokerToSupervisor, SupervisorToBroker>;
 /// Waits between attempts to start what keeps ending.
 pub const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How long a scanner may be connected without a word: it has the one place there is.
+const GREETING: Duration = Duration::from_secs(3);
+
 /// Rule files by name, and the files.
 pub type Rules = (Vec<ByteBuf>, Vec<OwnedFd>);
 
@@ -33,6 +36,8 @@ pub type Rules = (Vec<ByteBuf>, Vec<OwnedFd>);
 #[derive(Default)]
 pub struct Scanner {
     supervisor: Option<SupervisorChannel>,
+    /// Until when it must have said what it is; none once it has.
+    greeting_due: Option<Instant>,
     /// When fdscand is started next if it is not there, and how long the attempt after that waits.
     respawn: Option<(Instant, Duration)>,
     /// The same for a template in place of one that was lost.
@@ -92,7 +97,7 @@ impl Scanner {
     pub fn next_event(&self, now: Instant) -> Option<Instant> {
         let respawn = self.respawn.map(|(at, _)| at).filter(|_| self.supervisor.is_none());
         let restart = self.restart.map(|(at, _)| at).filter(|_| self.lacks_template());
-        self.template_events(now).chain(respawn).chain(restart).min()
+        self.template_events(now).chain(respawn).chain(restart).chain(self.greeting_due).min()
     }
 }
 
@@ -106,6 +111,14 @@ impl Dispatcher {
         let wait = self.scanner.respawn.map_or(RESTART.0, |(_, wait)| (wait * 2).min(RESTART.1));
         self.scanner.respawn = now.checked_add(wait).map(|at| (at, wait));
         self.ask(&DispatcherToBroker::StartScanner)
+    }
+
+    /// A scanner that says nothing makes room for one that does.
+    pub(super) fn expect_greeting(&mut self, now: Instant) -> Result<(), ChannelError> {
+        if self.scanner.greeting_due.is_some_and(|at| at <= now) {
+            return self.lose_scanner("it did not say what it is");
+        }
+        Ok(())
     }
 
     /// A scanner has come up that lasts.
@@ -128,6 +141,7 @@ impl Dispatcher {
                 info!("scanner connected: pid {pid}");
                 self.scanner.pid = pid;
                 self.scanner.supervisor = Some(channel);
+                self.scanner.greeting_due = Instant::now().checked_add(GREETING);
             }
             Err(error) => debug!("scanner connection dropped: {error}"),
         }
@@ -149,17 +163,23 @@ impl Dispatcher {
 
     /// Reads what the supervisor says.
     pub(super) fn hear_supervisor(&mut self) -> Result<(), ChannelError> {
-        while let Some(channel) = &mut self.scanner.supervisor {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(channel) = &mut self.scanner.supervisor else {
+                return Ok(());
+            };
             match channel.receive() {
                 Ok((SupervisorToBroker::Hello { workers }, _)) => {
                     self.scanner.workers_asked = workers;
+                    self.scanner.greeting_due = None;
                     self.read_rules()?;
                 }
                 Ok((SupervisorToBroker::Template { template }, mut link)) => {
                     self.adopt_template(template, link.pop())?;
                 }
                 Ok((SupervisorToBroker::Failed { template, errno }, _)) => {
-                    self.scanner.asked.remove(&template);
+                    if self.scanner.asked.remove(&template).is_none() {
+                        return self.lose_scanner("a template that was not asked for");
+                    }
                     let reason = nix::errno::Errno::from_raw(errno).desc();
                     let reason = format!("the scanner cannot start a template: {reason}");
                     self.rules_refused(reason.as_bytes())?;
@@ -190,7 +210,10 @@ impl Dispatcher {
 
     /// Reads what the rule reader says.
     pub(super) fn hear_rule_reader(&mut self) -> Result<(), ChannelError> {
-        while let Some(reader) = &mut self.scanner.reader {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(reader) = &mut self.scanner.reader else {
+                return Ok(());
+            };
             match reader.receive() {
                 Ok((ReaderToDispatcher::Rules(names), files)) => {
                     if self.scanner.coming.0.len() > RULE_FILES_MAX {
@@ -220,7 +243,9 @@ impl Dispatcher {
             warn!("no rule files (*.yar, *.yara): only the built-in EICAR test rule is loaded");
         }
         let Some(supervisor) = &mut self.scanner.supervisor else {
-            return self.rules_refused(b"no scanner is connected");
+            // No fault of the rules: the next scanner that comes gets them read again.
+            self.answer_reload_failed(b"no scanner is connected");
+            return self.reload_again();
         };
         self.scanner.next_template = self.scanner.next_template.wrapping_add(1);
         let template = self.scanner.next_template;
@@ -240,7 +265,8 @@ impl Dispatcher {
         let line = format!("rules refused: {}", Escaped(reason));
         self.note_error(line.clone());
         self.answer_reload_failed(reason);
-        if self.scanner.current.is_none() && !self.has_served() {
+        // A scanner that came by itself does not end the broker: it may be none of ours.
+        if self.scanner.current.is_none() && !self.has_served() && self.plan.starts_scanner {
             return self.ask(&DispatcherToBroker::Fail(line.into_bytes().into()));
         }
         // Without rules that serve, they are tried again, but not at once: nobody has mended them yet.
@@ -255,10 +281,12 @@ impl Dispatcher {
         }
         self.note_error(format!("scanner lost: {why}; scans wait until it comes back"));
         self.scanner.asked.clear();
+        self.scanner.greeting_due = None;
         self.scanner.pid = 0;
         for number in self.scanner.templates.keys().copied().collect::<Vec<_>>() {
-            self.lose_template(number, why)?;
+            self.forget_template(number, why);
         }
+        self.answer_reload_failed(b"the scanner was lost");
         // A private broker has nobody to wait for.
         if self.scanner_socket.is_none() && !self.has_served() {
             let line = format!("the scanner ended: {why}");

@@ -201,9 +201,17 @@ impl Dispatcher {
 
     /// A template has gone or is sent away, and its workers with it.
     pub(super) fn lose_template(&mut self, number: u32, why: &str) -> Result<(), ChannelError> {
-        let Some(template) = self.scanner.templates.remove(&number) else {
-            return Ok(());
-        };
+        match self.forget_template(number, why) {
+            Some(template) if template.ready.is_none() => {
+                self.rules_refused(format!("the template ended: {why}").as_bytes())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets a template and its workers.
+    pub(super) fn forget_template(&mut self, number: u32, why: &str) -> Option<Template> {
+        let template = self.scanner.templates.remove(&number)?;
         for worker in self.pool.of_template(number) {
             self.worker_ended(worker, LossCause::Killed);
         }
@@ -219,10 +227,7 @@ impl Dispatcher {
             let next = (wait * 2).clamp(RESTART.0, RESTART.1);
             self.scanner.restart = Instant::now().checked_add(wait).map(|at| (at, next));
         }
-        if template.ready.is_none() {
-            self.rules_refused(format!("the template ended: {why}").as_bytes())?;
-        }
-        Ok(())
+        Some(template)
     }
 
     /// Old templates without workers, and new ones that take too long, go.
