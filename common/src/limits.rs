@@ -92,6 +92,9 @@ pub const OPENER_IDLE: Duration = Duration::from_secs(20);
 
 /// A caller that holds a worker longer than this gives it up when another caller waits.
 pub const LEASE_QUANTUM: Duration = Duration::from_millis(100);
+/// A recalled worker that is not returned after this no longer keeps others from being lent: its opener
+/// has a large file in work, hangs, or was stopped by its caller.
+pub const RECALL_OVERDUE: Duration = Duration::from_secs(1);
 /// A recalled worker that is not returned after this is killed. An honest opener returns it after the
 /// file in work, which has a deadline of its own, so this is for openers that do not listen.
 pub const RECALL_GRACE: Duration = Duration::from_secs(300);

@@ -92,7 +92,7 @@ impl Children {
     /// Ends a worker; an unknown one has ended already.
     pub fn kill(&mut self, number: u32) {
         if let Some(worker) = self.0.iter_mut().find(|worker| worker.number == number) {
-            worker.killed = true;
+            worker.killed |= worker.is_alive();
             let _ = pidfd_send_signal(&worker.process, rustix::process::Signal::KILL);
         }
     }
@@ -121,6 +121,13 @@ impl Children {
 }
 
 impl Worker {
+    /// Whether it has yet to end. One that was killed by somebody else, as for want of memory, is
+    /// asked to end when its silence is noticed; that must not hide what became of it.
+    fn is_alive(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(waitid(WaitId::PidFd(self.process.as_fd()), options), Ok(None))
+    }
+
     /// How it ended; none while it lives.
     fn cause(&self) -> Option<LossCause> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;

@@ -158,6 +158,42 @@ fn the_self_test_finds_every_process_confined() {
     }
 }
 
+/// What the descriptors of a process stand for, without numbers: `socket:`, `pipe:`, or a path.
+fn holds(pid: u32) -> Vec<String> {
+    let shown = proc::descriptors(pid).into_iter().map(|(_, open)| {
+        let open = open.display().to_string();
+        open.split_once('[').map(|(kind, _)| kind.to_owned()).unwrap_or(open)
+    });
+    let mut shown: Vec<String> = shown.filter(|open| open != "/dev/null").collect();
+    shown.sort();
+    shown
+}
+
+#[test]
+fn workers_and_openers_hold_nothing_but_their_connections() {
+    require_root!();
+    let env = Env::start_spawned();
+    let tree = env.dir().join("tree");
+    files::many(&tree, 300, b"nothing");
+    let mut feed = env.feed(&Caller::user(2000));
+    feed.scan(&tree.join("0/7"), "OK");
+    feed.give(&tree);
+    feed.scan(&env.file("last", b"nothing"), "OK");
+    // What was scanned is closed, in the worker that is still lent too.
+    for worker in env.named("fdscand-worker") {
+        wait_until("a worker holds its connection and its pipe for last words", || {
+            let gone = !proc::is_alive(worker);
+            (gone || holds(worker) == ["pipe:", "socket:"]).then_some(())
+        });
+    }
+    let opener = env.named("fdb-opener");
+    assert_eq!(feed.finish().code, Some(0));
+    let own = format!("/proc/{}/fd", opener[0]);
+    wait_until("an idle opener holds its links to broker and dispatcher", || {
+        (holds(opener[0]) == [own.as_str(), "socket:", "socket:"]).then_some(())
+    });
+}
+
 /// What `run-as open` says as nobody: errno of its own open(2), contents of a passed descriptor.
 fn as_nobody(path: &std::path::Path, passed: &File) -> Output {
     let flags = SockFlag::SOCK_CLOEXEC;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use fdbroker_common::limits::{LEASE_QUANTUM, RECALL_GRACE};
+use fdbroker_common::limits::{LEASE_QUANTUM, RECALL_GRACE, RECALL_OVERDUE};
 
 /// How long no worker is forked after one has ended unused; doubled with each further one in a row.
 const STILLBORN_WAIT: Duration = Duration::from_millis(10);
@@ -39,6 +39,12 @@ struct Lease {
     caller_uid: u32,
     since: Instant,
     recalled: Option<Instant>,
+}
+
+impl Lease {
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.recalled.is_some_and(|at| now.saturating_duration_since(at) >= RECALL_OVERDUE)
+    }
 }
 
 /// An opener that wants more workers than it has.
@@ -161,6 +167,7 @@ impl Pool {
     #[must_use]
     pub fn next_event(&self, waiting: bool) -> Option<Instant> {
         let event = |lease: &Lease| match lease.recalled {
+            Some(at) if waiting && at.elapsed() < RECALL_OVERDUE => at.checked_add(RECALL_OVERDUE),
             Some(at) => at.checked_add(RECALL_GRACE),
             None => lease.since.checked_add(LEASE_QUANTUM).filter(|_| waiting),
         };
@@ -181,7 +188,7 @@ impl Pool {
                 if held > round || held >= demand.want {
                     continue;
                 }
-                if self.leases().count() < self.limit {
+                if self.occupied(now) < self.limit {
                     self.lend(demand, now, &mut acts);
                 } else if held == 0 && round == 0 {
                     starving = starving.saturating_add(1);
@@ -190,7 +197,7 @@ impl Pool {
         }
         if self.no_fork_until.is_none_or(|at| at <= now) {
             self.no_fork_until = None;
-            self.replenish(&mut acts);
+            self.replenish(now, &mut acts);
         }
         self.recall(starving, now, &mut acts);
         acts
@@ -207,8 +214,20 @@ impl Pool {
         self.leases().filter(|(_, lease)| lease.caller_uid == uid).count()
     }
 
-    /// Ends what is of an old generation and has seen no file, and what was not given back.
+    /// Leases that keep others from being lent: all but those that are overdue.
+    fn occupied(&self, now: Instant) -> usize {
+        self.leases().filter(|(_, lease)| !lease.is_overdue(now)).count()
+    }
+
+    /// Ends what is of an old generation and has seen no file, and what was not given back: after a
+    /// long time, or when there are more of these than may be lent.
     fn retire(&mut self, now: Instant, acts: &mut Vec<Act>) {
+        let overdue = self.leases().filter(|(_, lease)| lease.is_overdue(now));
+        let mut overdue: Vec<(Option<Instant>, WorkerId)> =
+            overdue.map(|(id, lease)| (lease.recalled, id)).collect();
+        overdue.sort_unstable();
+        let surplus = overdue.len().saturating_sub(self.limit);
+        let surplus: Vec<WorkerId> = overdue.iter().take(surplus).map(|(_, id)| *id).collect();
         for (id, state) in &mut self.workers {
             match state {
                 State::Fresh(_) | State::Forking if Some(id.0) != self.current => {
@@ -218,8 +237,7 @@ impl Pool {
                 // It stays lent until it is gone, so that its opener is told.
                 State::Lent(lease, _) => {
                     let since = lease.recalled.map(|at| now.saturating_duration_since(at));
-                    if since.is_some_and(|since| since >= RECALL_GRACE) {
-                        lease.recalled = Some(now);
+                    if since.is_some_and(|since| since >= RECALL_GRACE) || surplus.contains(id) {
                         acts.push(Act::Kill(*id));
                     }
                 }
@@ -256,13 +274,13 @@ impl Pool {
     }
 
     /// Keeps fresh workers ready: as many as could be lent now, and one for the next change of hands.
-    fn replenish(&mut self, acts: &mut Vec<Act>) {
+    fn replenish(&mut self, now: Instant, acts: &mut Vec<Act>) {
         let Some(template) = self.current else {
             return;
         };
         let is_ready = |state: &&State| matches!(state, State::Fresh(_) | State::Forking);
         let ready = self.workers.values().filter(is_ready).count();
-        let wanted = self.limit.saturating_sub(self.leases().count()).max(1);
+        let wanted = self.limit.saturating_sub(self.occupied(now)).max(1);
         for _ in ready..wanted {
             self.next_worker = self.next_worker.wrapping_add(1);
             let id = (template, self.next_worker);
@@ -273,7 +291,8 @@ impl Pool {
 
     /// Asks for one worker per starving opener, from the user who holds most, then from the longest.
     fn recall(&mut self, starving: usize, now: Instant, acts: &mut Vec<Act>) {
-        let on_the_way = self.leases().filter(|(_, lease)| lease.recalled.is_some()).count();
+        let recalled = self.leases().filter(|(_, lease)| lease.recalled.is_some());
+        let on_the_way = recalled.filter(|(_, lease)| !lease.is_overdue(now)).count();
         for _ in on_the_way..starving {
             let rank = |lease: &Lease| {
                 let by_opener = self.held_by(lease.opener).len();

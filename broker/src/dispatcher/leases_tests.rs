@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use fdbroker_common::limits::{LEASE_QUANTUM, RECALL_GRACE};
+use fdbroker_common::limits::{LEASE_QUANTUM, RECALL_GRACE, RECALL_OVERDUE};
 
 use super::{Act, Demand, Pool, WorkerId};
 
@@ -160,4 +160,41 @@ fn workers_that_end_unused_are_replaced_ever_more_slowly() {
         now = pool.next_event(false).unwrap_or(now + Duration::from_millis(1));
     }
     assert!((2..20).contains(&forks), "{forks} forks in ten seconds");
+}
+
+#[test]
+fn who_does_not_return_what_was_recalled_does_not_hold_up_the_others() {
+    let start = Instant::now();
+    let mut pool = pool(2, start);
+    let stopped = [demand(1, 2000, 1, start), demand(2, 2000, 1, start)];
+    let acts = pool.plan(&stopped, start);
+    arrive(&mut pool, &acts);
+    assert_eq!(lent(&acts).len(), 2);
+    let honest = [demand(3, 2001, 1, start)];
+    let recalled = start + LEASE_QUANTUM;
+    assert!(pool.plan(&honest, recalled).iter().any(|act| matches!(act, Act::Recall(..))));
+    assert!(lent(&pool.plan(&honest, recalled)).is_empty());
+    assert_eq!(lent(&pool.plan(&honest, recalled + RECALL_OVERDUE)).len(), 1);
+}
+
+#[test]
+fn workers_that_are_not_returned_are_bounded() {
+    let mut now = Instant::now();
+    let mut pool = pool(2, now);
+    let mut killed = 0;
+    for caller in 0..40 {
+        let wants = [demand(caller, 2000 + caller, 1, now)];
+        for _ in 0..4 {
+            let acts = pool.plan(&wants, now);
+            arrive(&mut pool, &acts);
+            for act in &acts {
+                if let Act::Kill(id) = act {
+                    killed += usize::from(pool.ended(*id, now).is_some());
+                }
+            }
+            now += RECALL_OVERDUE;
+        }
+        assert!(pool.counts().1 <= 5, "{} lent", pool.counts().1);
+    }
+    assert!(killed > 20, "{killed} killed");
 }

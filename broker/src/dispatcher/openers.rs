@@ -149,7 +149,11 @@ impl Dispatcher {
     pub(super) fn worker_ended(&mut self, worker: WorkerId, cause: LossCause) {
         debug!("worker {} of template {} ended: {cause:?}", worker.1, worker.0);
         if let Some((opener, lease)) = self.pool.ended(worker, Instant::now()) {
-            self.status.workers_lost = self.status.workers_lost.saturating_add(1);
+            // It exits like this when its opener lets go of it, which may be known here before that
+            // it was returned.
+            let was_lost = cause != LossCause::Exit(0);
+            let lost = &mut self.status.workers_lost;
+            *lost = lost.saturating_add(u64::from(was_lost));
             self.tell(opener, &DispatcherToOpener::Lost { lease, cause });
         }
     }

@@ -304,8 +304,8 @@ impl Session {
         self.wanted = 0;
         for worker in std::mem::take(&mut self.workers) {
             let lease = worker.lease;
-            let busy = !worker.is_idle() || worker.fd().is_none();
-            let message = if busy {
+            // One that is busy with files that nobody waits for any more is not at fault.
+            let message = if worker.fd().is_none() {
                 OpenerToDispatcher::Discard { lease }
             } else {
                 OpenerToDispatcher::Return { lease }

@@ -15,8 +15,10 @@ fn blocked_writer(fifo: &Path) -> Running {
     let script = "exec 3>\"$0\"; echo opened";
     let writer = Program::at(Path::new("/bin/sh")).args(["-c", script]).arg(fifo).spawn();
     wait_until("the writer waits", || {
+        // By then it is the shell, not the helper that becomes the shell.
+        let line = fs::read(format!("/proc/{}/cmdline", writer.pid())).ok()?;
         let status = proc::status(writer.pid())?;
-        (status.name == "sh" && status.state == 'S').then_some(())
+        (line.starts_with(b"sh\0") && status.state == 'S').then_some(())
     });
     writer
 }

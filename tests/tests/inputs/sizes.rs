@@ -47,7 +47,7 @@ fn larger_units_and_what_is_none() {
         let output = stage.scan(["--max-filesize".as_ref(), limit.as_ref(), file.as_os_str()]);
         assert_eq!(output.code, Some(code), "{limit}: {output}");
     }
-    for limit in ["0", "", "-1", "1.5M", "10X", "M", "99999999999999999999"] {
+    for limit in ["0", "", "1.5M", "10X", "M", "99999999999999999999"] {
         let output = stage.scan(["--max-filesize".as_ref(), limit.as_ref(), file.as_os_str()]);
         assert_eq!(output.code, Some(2), "{limit}: {output}");
         assert_eq!(output.text(), "");

@@ -82,7 +82,7 @@ fn others_are_served_while_somebody_keeps_workers_busy() {
 #[test]
 fn a_deadline_must_be_a_time() {
     let stage = Stage::new();
-    for wrong in ["0", "-1", "x", "3601", ""] {
+    for wrong in ["0", "x", "3601", ""] {
         let output = stage.scan(options(wrong).iter().chain(&[stage.path("t")])).expect_code(2);
         assert!(output.errors().contains("--timeout"), "{output}");
     }
