@@ -102,6 +102,11 @@ pub const RECALL_GRACE: Duration = Duration::from_secs(300);
 /// How long a request waits for a scanner before the client is told that there is none.
 pub const SCANNER_WAIT: Duration = Duration::from_secs(5);
 
+/// A template must fork, and a supervisor start a template, within this.
+pub const SCANNER_ANSWER: Duration = Duration::from_secs(10);
+/// A worker that has not ended this long after it was to be ended is given up: it hangs in the kernel.
+pub const WORKER_END: Duration = Duration::from_secs(5);
+
 /// Rules must be compiled, sealed and tested within this.
 pub const TEMPLATE_START: Duration = Duration::from_secs(300);
 

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use fdbroker_common::limits::{LEASE_QUANTUM, RECALL_GRACE, RECALL_OVERDUE};
+use fdbroker_common::limits::{
+    LEASE_QUANTUM, RECALL_GRACE, RECALL_OVERDUE, SCANNER_ANSWER, WORKER_END,
+};
 
 /// How long no worker is forked after one has ended unused; doubled with each further one in a row.
 const STILLBORN_WAIT: Duration = Duration::from_millis(10);
@@ -22,8 +24,8 @@ pub type OpenerId = u32;
 /// Who has a worker.
 #[derive(Debug)]
 enum State {
-    /// Asked for, not there yet.
-    Forking,
+    /// Asked for then, not there yet.
+    Forking(Instant),
     /// Has never seen a file.
     Fresh(OwnedFd),
     /// Lent; its connection until that is on its way.
@@ -39,9 +41,15 @@ struct Lease {
     caller_uid: u32,
     since: Instant,
     recalled: Option<Instant>,
+    /// Since when its worker is to be ended.
+    discarded: Option<Instant>,
 }
 
 impl Lease {
+    fn is_stuck(&self, now: Instant) -> bool {
+        self.discarded.is_some_and(|at| now.saturating_duration_since(at) >= WORKER_END)
+    }
+
     fn is_overdue(&self, now: Instant) -> bool {
         self.recalled.is_some_and(|at| now.saturating_duration_since(at) >= RECALL_OVERDUE)
     }
@@ -71,6 +79,8 @@ pub enum Act {
     Lend(WorkerId, OpenerId, u32),
     /// Ask the opener to return it.
     Recall(OpenerId, u32),
+    /// Tell the opener that it is lost, though it has not ended.
+    Abandon(OpenerId, u32),
 }
 
 /// All workers.
@@ -99,7 +109,7 @@ impl Pool {
     /// Nobody asked for it.
     pub fn arrived(&mut self, id: WorkerId, connection: OwnedFd) -> Result<(), &'static str> {
         match self.workers.get_mut(&id) {
-            Some(state @ State::Forking) => {
+            Some(state @ State::Forking(_)) => {
                 *state = State::Fresh(connection);
                 Ok(())
             }
@@ -113,7 +123,7 @@ impl Pool {
     pub fn ended(&mut self, id: WorkerId, now: Instant) -> Option<(OpenerId, u32)> {
         match self.workers.remove(&id)? {
             State::Lent(lease, _) => Some((lease.opener, lease.number)),
-            State::Forking | State::Fresh(_) => {
+            State::Forking(_) | State::Fresh(_) => {
                 self.stillborn = self.stillborn.saturating_add(1);
                 let wait = STILLBORN_WAIT.saturating_mul(1 << self.stillborn.min(9));
                 self.no_fork_until = now.checked_add(wait);
@@ -142,6 +152,25 @@ impl Pool {
         self.leases().filter(|(_, lease)| lease.opener == opener).map(|(id, _)| id).collect()
     }
 
+    /// The worker of a lease that is to be ended, if this opener holds it.
+    pub fn discard(&mut self, opener: OpenerId, number: u32, now: Instant) -> Option<WorkerId> {
+        let id = self.lent(opener, number)?;
+        if let Some(State::Lent(lease, _)) = self.workers.get_mut(&id) {
+            lease.discarded.get_or_insert(now);
+        }
+        Some(id)
+    }
+
+    /// A template that does not do what it is asked.
+    #[must_use]
+    pub fn hung_template(&self, now: Instant) -> Option<u32> {
+        let is_late = |state: &State| match state {
+            State::Forking(since) => now.saturating_duration_since(*since) >= SCANNER_ANSWER,
+            _ => false,
+        };
+        self.workers.iter().find(|(_, state)| is_late(state)).map(|(id, _)| id.0)
+    }
+
     /// Marks a worker whose end has been asked for.
     pub fn ending(&mut self, id: WorkerId) {
         if let Some(state) = self.workers.get_mut(&id) {
@@ -167,11 +196,19 @@ impl Pool {
     #[must_use]
     pub fn next_event(&self, waiting: bool) -> Option<Instant> {
         let event = |lease: &Lease| match lease.recalled {
+            _ if lease.discarded.is_some() => None,
             Some(at) if waiting && at.elapsed() < RECALL_OVERDUE => at.checked_add(RECALL_OVERDUE),
             Some(at) => at.checked_add(RECALL_GRACE),
             None => lease.since.checked_add(LEASE_QUANTUM).filter(|_| waiting),
         };
-        self.leases().filter_map(|(_, lease)| event(lease)).chain(self.no_fork_until).min()
+        let discarded =
+            self.leases().filter_map(|(_, lease)| lease.discarded?.checked_add(WORKER_END));
+        let forking = self.workers.values().filter_map(|state| match state {
+            State::Forking(since) => since.checked_add(SCANNER_ANSWER),
+            _ => None,
+        });
+        let leases = self.leases().filter_map(|(_, lease)| event(lease));
+        leases.chain(discarded).chain(forking).chain(self.no_fork_until).min()
     }
 
     /// Decides what to do for these demands.
@@ -230,14 +267,19 @@ impl Pool {
         let surplus: Vec<WorkerId> = overdue.iter().take(surplus).map(|(_, id)| *id).collect();
         for (id, state) in &mut self.workers {
             match state {
-                State::Fresh(_) | State::Forking if Some(id.0) != self.current => {
+                State::Fresh(_) | State::Forking(_) if Some(id.0) != self.current => {
                     acts.push(Act::Kill(*id));
                     *state = State::Ending;
                 }
+                State::Lent(lease, _) if lease.is_stuck(now) => {
+                    acts.push(Act::Abandon(lease.opener, lease.number));
+                    *state = State::Ending;
+                }
                 // It stays lent until it is gone, so that its opener is told.
-                State::Lent(lease, _) => {
+                State::Lent(lease, _) if lease.discarded.is_none() => {
                     let since = lease.recalled.map(|at| now.saturating_duration_since(at));
                     if since.is_some_and(|since| since >= RECALL_GRACE) || surplus.contains(id) {
+                        lease.discarded = Some(now);
                         acts.push(Act::Kill(*id));
                     }
                 }
@@ -268,6 +310,7 @@ impl Pool {
             caller_uid: demand.caller_uid,
             since: now,
             recalled: None,
+            discarded: None,
         };
         self.workers.insert(id, State::Lent(lease, Some(connection)));
         acts.push(Act::Lend(id, demand.opener, lease.number));
@@ -278,13 +321,13 @@ impl Pool {
         let Some(template) = self.current else {
             return;
         };
-        let is_ready = |state: &&State| matches!(state, State::Fresh(_) | State::Forking);
+        let is_ready = |state: &&State| matches!(state, State::Fresh(_) | State::Forking(_));
         let ready = self.workers.values().filter(is_ready).count();
         let wanted = self.limit.saturating_sub(self.occupied(now)).max(1);
         for _ in ready..wanted {
             self.next_worker = self.next_worker.wrapping_add(1);
             let id = (template, self.next_worker);
-            self.workers.insert(id, State::Forking);
+            self.workers.insert(id, State::Forking(now));
             acts.push(Act::Fork(id));
         }
     }

@@ -3,7 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use fdbroker_common::limits::{LEASE_QUANTUM, RECALL_GRACE, RECALL_OVERDUE};
+use fdbroker_common::limits::{
+    LEASE_QUANTUM, RECALL_GRACE, RECALL_OVERDUE, SCANNER_ANSWER, WORKER_END,
+};
 
 use super::{Act, Demand, Pool, WorkerId};
 
@@ -142,7 +144,6 @@ fn a_forgotten_quantum_wakes_the_broker() {
     let _ = pool.plan(&[demand(1, 2000, 1, now)], now);
     let at = pool.next_event(true).unwrap();
     assert!(at <= now + LEASE_QUANTUM + Duration::from_millis(1));
-    assert!(pool.next_event(false).is_none());
 }
 
 #[test]
@@ -197,4 +198,26 @@ fn workers_that_are_not_returned_are_bounded() {
         assert!(pool.counts().1 <= 5, "{} lent", pool.counts().1);
     }
     assert!(killed > 20, "{killed} killed");
+}
+
+#[test]
+fn a_template_that_does_not_fork_is_found_out() {
+    let start = Instant::now();
+    let mut pool = Pool::default();
+    pool.set_template(Some(7), 1);
+    let _ = pool.plan(&[], start);
+    assert_eq!(pool.hung_template(start), None);
+    assert_eq!(pool.hung_template(start + SCANNER_ANSWER), Some(7));
+}
+
+#[test]
+fn an_opener_does_not_wait_for_a_worker_that_cannot_be_ended() {
+    let start = Instant::now();
+    let mut pool = pool(1, start);
+    let (id, opener, lease) = lent(&pool.plan(&[demand(1, 2000, 1, start)], start))[0];
+    assert_eq!(pool.discard(2, lease, start), None, "another opener cannot discard it");
+    assert_eq!(pool.discard(opener, lease, start), Some(id));
+    assert!(!pool.plan(&[], start).contains(&Act::Abandon(opener, lease)));
+    assert!(pool.plan(&[], start + WORKER_END).contains(&Act::Abandon(opener, lease)));
+    assert_eq!(pool.lent(opener, lease), None);
 }

@@ -124,6 +124,7 @@ impl Dispatcher {
             self.expect_greeting(now)?;
             self.restart_template(now)?;
             self.retire_templates(now)?;
+            self.expect_answers(now)?;
             self.distribute(now);
             self.flush_templates()?;
             for source in self.wait(now).map_err(ChannelError::from)? {

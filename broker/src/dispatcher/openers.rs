@@ -75,7 +75,8 @@ impl Dispatcher {
                     }
                 }
                 Ok((OpenerToDispatcher::Discard { lease }, _)) => {
-                    if let Some((template, worker)) = self.pool.lent(id, lease) {
+                    let discarded = self.pool.discard(id, lease, Instant::now());
+                    if let Some((template, worker)) = discarded {
                         debug!("a worker of opener {id} overran its deadline or misbehaved");
                         self.scanner.kill(template, worker);
                     }
@@ -98,6 +99,11 @@ impl Dispatcher {
                 Act::Fork((template, worker)) => self.scanner.fork(template, worker),
                 Act::Kill((template, worker)) => self.scanner.kill(template, worker),
                 Act::Lend(worker, opener, lease) => self.lend(worker, opener, lease),
+                Act::Abandon(opener, lease) => {
+                    self.status.workers_lost = self.status.workers_lost.saturating_add(1);
+                    let cause = LossCause::Killed;
+                    self.tell(opener, &DispatcherToOpener::Lost { lease, cause });
+                }
                 Act::Recall(opener, lease) => {
                     self.tell(opener, &DispatcherToOpener::Recall { lease });
                 }

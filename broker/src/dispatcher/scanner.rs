@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::escape::Escaped;
-use fdbroker_common::limits::{MESSAGES_PER_TURN, RULE_FILES_MAX};
+use fdbroker_common::limits::{MESSAGES_PER_TURN, RULE_FILES_MAX, SCANNER_ANSWER};
 use fdbroker_common::scanner_link::{BrokerToSupervisor, SupervisorToBroker};
 use log::{debug, info, warn};
 use serde_bytes::ByteBuf;
@@ -55,7 +55,7 @@ pub struct Scanner {
     pub(super) again: bool,
     next_template: u32,
     /// Rules for templates that have been asked for.
-    pub(super) asked: BTreeMap<u32, Rules>,
+    pub(super) asked: BTreeMap<u32, (Rules, Instant)>,
     pub(super) templates: BTreeMap<u32, Template>,
     /// The template that serves.
     pub current: Option<u32>,
@@ -97,7 +97,10 @@ impl Scanner {
     pub fn next_event(&self, now: Instant) -> Option<Instant> {
         let respawn = self.respawn.map(|(at, _)| at).filter(|_| self.supervisor.is_none());
         let restart = self.restart.map(|(at, _)| at).filter(|_| self.lacks_template());
-        self.template_events(now).chain(respawn).chain(restart).chain(self.greeting_due).min()
+        let asked =
+            self.asked.values().filter_map(|(_, since)| since.checked_add(SCANNER_ANSWER)).min();
+        let own = [respawn, restart, self.greeting_due, asked].into_iter().flatten();
+        self.template_events(now).chain(own).min()
     }
 }
 
@@ -117,6 +120,18 @@ impl Dispatcher {
     pub(super) fn expect_greeting(&mut self, now: Instant) -> Result<(), ChannelError> {
         if self.scanner.greeting_due.is_some_and(|at| at <= now) {
             return self.lose_scanner("it did not say what it is");
+        }
+        Ok(())
+    }
+
+    /// A template or a supervisor that does not do what it is asked is replaced.
+    pub(super) fn expect_answers(&mut self, now: Instant) -> Result<(), ChannelError> {
+        if let Some(template) = self.pool.hung_template(now) {
+            self.lose_template(template, "it does not answer")?;
+        }
+        let asked = self.scanner.asked.values().map(|(_, since)| *since).min();
+        if asked.is_some_and(|since| now.saturating_duration_since(since) >= SCANNER_ANSWER) {
+            return self.lose_scanner("it does not answer");
         }
         Ok(())
     }
@@ -251,7 +266,7 @@ impl Dispatcher {
         let template = self.scanner.next_template;
         match supervisor.send(&BrokerToSupervisor::StartTemplate { template }, &[]) {
             Ok(()) => {
-                self.scanner.asked.insert(template, rules);
+                self.scanner.asked.insert(template, (rules, Instant::now()));
                 Ok(())
             }
             Err(error) => self.lose_scanner(&error.to_string()),

@@ -103,7 +103,7 @@ impl Dispatcher {
         number: u32,
         link: Option<OwnedFd>,
     ) -> Result<(), ChannelError> {
-        let (Some(rules), Some(link)) = (self.scanner.asked.remove(&number), link) else {
+        let (Some((rules, _)), Some(link)) = (self.scanner.asked.remove(&number), link) else {
             return self.lose_scanner("a template that was not asked for");
         };
         let channel = match Channel::adopt(link).and_then(|channel| {
