@@ -26,6 +26,8 @@ need:
 
 build: need
 	$(BUILD)
+	@# Whatever the umask: other users are to execute them, by descriptor.
+	@cd $(OUT) && chmod a+rx $(PROGRAMS)
 
 test: build
 	scripts/test.sh $(CARGO)

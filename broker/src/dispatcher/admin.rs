@@ -11,7 +11,7 @@ use fdbroker_common::generation::GenerationId;
 use fdbroker_common::limits::{
     ADMIN_CONNECTIONS_MAX, MESSAGES_PER_TURN, OPENERS_MAX, RULE_ERROR_BYTES_MAX,
 };
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use super::Dispatcher;
 use crate::root::peer::Peer;
@@ -43,7 +43,7 @@ impl Dispatcher {
     pub(super) fn admit_admin(&mut self, connection: OwnedFd) {
         let allowed = Peer::of(&connection).is_ok_and(|peer| peer.uid == self.plan.admin_uid);
         if !allowed || self.admins.len() >= ADMIN_CONNECTIONS_MAX {
-            return warn!("admin socket: a connection was refused");
+            return self.warn_rarely("admin socket: a connection was refused");
         }
         if let Ok(channel) = Channel::adopt(connection)
             && channel.set_nonblocking(true).is_ok()

@@ -13,13 +13,13 @@ pub mod templates;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fdbroker_common::admin_link::Status;
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::limits::{RULE_ERROR_BYTES_MAX, SCANNER_WAIT};
 use fdbroker_common::stdio::take_channel;
-use log::{error, info};
+use log::{debug, error, info, warn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{SocketFlags, accept_with};
 
@@ -54,6 +54,7 @@ pub struct Dispatcher {
     next_admin: u32,
     status: Status,
     started: Instant,
+    warned: Option<Instant>,
 }
 
 /// What became ready.
@@ -109,6 +110,7 @@ pub fn run() -> io::Result<()> {
         next_admin: 0,
         status: Status::default(),
         started: now,
+        warned: None,
     };
     match dispatcher.serve() {
         Ok(()) | Err(ChannelError::Closed) => Ok(()),
@@ -216,6 +218,15 @@ impl Dispatcher {
     /// Asks the broker for something.
     fn ask(&mut self, request: &DispatcherToBroker) -> Result<(), ChannelError> {
         self.broker.send(request, &[])
+    }
+
+    /// Logs what any user can cause at will: at most once a second.
+    fn warn_rarely(&mut self, message: &str) {
+        if self.warned.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+            self.warned = Some(Instant::now());
+            return warn!("{message}");
+        }
+        debug!("{message}");
     }
 
     fn note_error(&mut self, mut message: String) {

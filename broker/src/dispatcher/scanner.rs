@@ -145,7 +145,8 @@ impl Dispatcher {
     /// The broker has started fdscand.
     pub(super) fn adopt_scanner(&mut self, pid: u32, link: OwnedFd) {
         if self.scanner.is_connected() {
-            return warn!("fdscand {pid} is not needed: a scanner is connected already");
+            let message = format!("fdscand {pid} is not needed: a scanner is connected already");
+            return self.warn_rarely(&message);
         }
         let channel = SupervisorChannel::adopt(link).and_then(|channel| {
             channel.set_nonblocking(true)?;
@@ -168,10 +169,10 @@ impl Dispatcher {
             Ok(peer) if peer.uid == self.plan.scanner_uid => {
                 self.adopt_scanner(peer.pid, connection)
             }
-            Ok(peer) => warn!(
-                "scanner socket: uid {} pid {} refused, the scanner is uid {}",
-                peer.uid, peer.pid, self.plan.scanner_uid
-            ),
+            Ok(Peer { uid, pid, .. }) => self.warn_rarely(&format!(
+                "scanner socket: uid {uid} pid {pid} refused, the scanner is uid {}",
+                self.plan.scanner_uid
+            )),
             Err(error) => debug!("scanner connection dropped: {error}"),
         }
     }

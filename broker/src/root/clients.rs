@@ -17,7 +17,7 @@ use fdbroker_common::limits::{
 };
 use fdbroker_common::opener_link::BrokerToOpener;
 use fdbroker_common::refusal::Refusal;
-use log::{debug, error, info, warn};
+use log::{debug, error, warn};
 
 use super::peer::Peer;
 use super::policy::{Authorization, Grant, authorise};
@@ -59,11 +59,11 @@ impl Broker {
         let Peer { uid, gid, pid, .. } = peer;
         match authorise(&peer, self.settings.mode) {
             Authorization::Allowed(_) if !self.may_wait(uid) => {
-                warn!("connection: uid {uid} gid {gid} pid {pid} refused: too many wait");
+                debug!("connection: uid {uid} gid {gid} pid {pid} refused: too many wait");
                 refuse(connection, Refusal::TooManyConnections);
             }
             Authorization::Allowed(grant) => {
-                info!("connection: uid {uid} gid {gid} pid {pid} allowed");
+                debug!("connection: uid {uid} gid {gid} pid {pid} allowed");
                 self.waiting.push_back(Waiting { connection, grant: Rc::new(grant) });
             }
             Authorization::Denied(refusal) => {
