@@ -73,6 +73,8 @@ pub const GROUPS_PER_MESSAGE_MAX: usize = 8_192;
 pub const WORKERS_MAX: u32 = 256;
 /// Most openers in all, and of one uid. Further connections wait.
 pub const OPENERS_MAX: usize = 256;
+/// Of these, kept for root.
+pub const OPENERS_FOR_ROOT: usize = 16;
 /// Most openers of one uid.
 pub const OPENERS_PER_UID_MAX: usize = 64;
 /// Most accepted connections that wait for an opener, in all.

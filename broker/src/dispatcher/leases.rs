@@ -199,7 +199,10 @@ impl Pool {
             _ if lease.discarded.is_some() => None,
             Some(at) if waiting && at.elapsed() < RECALL_OVERDUE => at.checked_add(RECALL_OVERDUE),
             Some(at) => at.checked_add(RECALL_GRACE),
-            None => lease.since.checked_add(LEASE_QUANTUM).filter(|_| waiting),
+            // What is over already has been considered.
+            None => {
+                lease.since.checked_add(LEASE_QUANTUM).filter(|at| waiting && *at > Instant::now())
+            }
         };
         let discarded =
             self.leases().filter_map(|(_, lease)| lease.discarded?.checked_add(WORKER_END));

@@ -184,8 +184,9 @@ impl Dispatcher {
 
     /// Until the next thing that time brings; a little late rather than early.
     fn timeout(&self, now: Instant) -> PollTimeout {
-        let waiting = !self.demands().is_empty();
-        let absent = self.scanner.absent_since.filter(|_| waiting);
+        let demands = self.demands();
+        let waiting = demands.iter().any(|demand| self.pool.held_by(demand.opener).is_empty());
+        let absent = self.scanner.absent_since.filter(|_| !demands.is_empty());
         let next = [self.pool.next_event(waiting), self.scanner.next_event(now)]
             .into_iter()
             .flatten()

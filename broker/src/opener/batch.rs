@@ -44,8 +44,14 @@ impl Pending {
             }
             name.extend_from_slice(&self.path);
         }
-        name.truncate(PATH_BYTES_MAX);
-        name
+        // The end of a name says more than its beginning; see `has_whole_name`.
+        name.split_off(name.len().saturating_sub(PATH_BYTES_MAX))
+    }
+
+    /// Whether the name fits a message as it is.
+    #[must_use]
+    pub fn has_whole_name(&self) -> bool {
+        self.target_name.len().saturating_add(self.path.len()) < PATH_BYTES_MAX
     }
 
     /// Room that it takes in a message at most.

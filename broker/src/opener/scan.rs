@@ -125,8 +125,9 @@ impl Scan {
         self.all_told && !self.has_work() && self.queue.is_empty()
     }
 
-    /// Opens the next file, or enters the next directory.
-    pub fn step(&mut self, client: &mut Client) {
+    /// Opens the next file, or enters the next directory. With rules that look at names, a file whose
+    /// name cannot be told whole is not judged.
+    pub fn step(&mut self, client: &mut Client, wants_names: bool) {
         let Some((target, name, walk)) = &mut self.walk else {
             if let Some((target, descriptor)) = self.targets.pop_front() {
                 let walk = Walk::new(
@@ -145,6 +146,9 @@ impl Scan {
                 let target_name = Rc::clone(name);
                 let (suspect, interruptions) = (false, 0);
                 let pending = Pending { target, path, target_name, file, suspect, interruptions };
+                if wants_names && !pending.has_whole_name() {
+                    return self.failed(client, pending, Failure::PathTooLong);
+                }
                 self.found(pending, client);
             }
             Step::Outcome { path, outcome, size } => {

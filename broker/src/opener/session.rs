@@ -133,7 +133,8 @@ impl Session {
                 return;
             }
             if let (Some(scan), Some(client)) = (&mut self.scan, &mut self.client) {
-                scan.step(client);
+                let wants_names = self.workers.iter().any(|worker| worker.generation.wants_names);
+                scan.step(client, wants_names);
                 // Small batches for workers that have nothing to do, whole ones for the others.
                 let hungry = self.workers.iter().any(Worker::is_free);
                 if hungry && scan.queue.len() >= FIRST_BATCH_FILES {

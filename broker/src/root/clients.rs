@@ -13,7 +13,7 @@ use fdbroker_common::channel::ChannelError;
 use fdbroker_common::fdpass;
 use fdbroker_common::limits::{
     CONNECTIONS_WAITING_MAX, CONNECTIONS_WAITING_PER_UID_MAX, MESSAGES_PER_TURN, OPENER_IDLE,
-    OPENERS_MAX, OPENERS_PER_UID_MAX,
+    OPENERS_FOR_ROOT, OPENERS_MAX, OPENERS_PER_UID_MAX,
 };
 use fdbroker_common::opener_link::BrokerToOpener;
 use fdbroker_common::refusal::Refusal;
@@ -113,7 +113,8 @@ impl Broker {
         if of_user.saturating_add(hanging) >= OPENERS_PER_UID_MAX {
             return false;
         }
-        if self.openers.len().saturating_add(self.children.len()) < OPENERS_MAX {
+        let limit = if uid == 0 { OPENERS_MAX } else { OPENERS_MAX - OPENERS_FOR_ROOT };
+        if self.openers.len().saturating_add(self.children.len()) < limit {
             return true;
         }
         let idle = self.openers.iter().find(|(_, opener)| !opener.busy).map(|(id, _)| *id);
