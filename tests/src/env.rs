@@ -3,127 +3,26 @@
 //! Started as root, or rootless as an ordinary user. Whatever becomes of the test, everything that was
 //! started is stopped; what remains after that fails the test.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, Permissions};
+mod asks;
+mod builder;
+
+use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fdbroker_common::admin_link::{AdminReply, AdminRequest, Status};
-use fdbroker_common::channel::Channel;
-use fdbroker_common::client::connect_seqpacket;
 use fdbroker_common::paths;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::files::{self, Scratch};
 use crate::program::executable;
-use crate::{Caller, Connection, Feed, Output, PATIENCE, Program, Running, poll_until, proc};
+use crate::{Caller, PATIENCE, Program, Running, poll_until, proc};
+pub use builder::EnvBuilder;
 
 /// How long processes may take to end once they are asked to.
 const END_BOUND: Duration = Duration::from_secs(10);
-
-/// What an [`Env`] is to be like.
-#[derive(Debug, Default)]
-#[must_use]
-pub struct EnvBuilder {
-    rules: Vec<(String, String)>,
-    broker_args: Vec<OsString>,
-    scanner_args: Vec<OsString>,
-}
-
-impl EnvBuilder {
-    /// Adds a rule file.
-    pub fn rule(mut self, name: &str, text: &str) -> Self {
-        self.rules.push((name.to_owned(), text.to_owned()));
-        self
-    }
-
-    /// Adds an argument of fdbroker.
-    pub fn broker_arg(mut self, argument: impl AsRef<OsStr>) -> Self {
-        self.broker_args.push(argument.as_ref().to_owned());
-        self
-    }
-
-    /// Adds an argument of an fdscand that is started by hand.
-    pub fn scanner_arg(mut self, argument: impl AsRef<OsStr>) -> Self {
-        self.scanner_args.push(argument.as_ref().to_owned());
-        self
-    }
-
-    /// Directories only; nothing is started.
-    ///
-    /// # Panics
-    /// When they cannot be made.
-    #[must_use]
-    pub fn idle(self) -> Env {
-        let scratch = Scratch::new();
-        let mkdir = |name: &str| {
-            let path = scratch.path().join(name);
-            fs::create_dir(&path).expect("mkdir");
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("chmod");
-            path
-        };
-        let runtime = mkdir("run");
-        let rules = (!self.rules.is_empty()).then(|| mkdir("rules"));
-        let env = Env {
-            builder: self,
-            scratch,
-            runtime,
-            rules,
-            caller: Caller::own(),
-            broker: None,
-            scanner: None,
-        };
-        for (name, text) in &env.builder.rules {
-            env.write_rule(name, text);
-        }
-        env
-    }
-
-    /// fdbroker as root, which starts fdscand.
-    ///
-    /// # Panics
-    /// When it does not serve within the bound.
-    #[must_use]
-    pub fn start_spawned(mut self) -> Env {
-        self.broker_args.push("--spawn-scanner".into());
-        let mut env = self.idle();
-        env.start_broker();
-        env.wait_serving();
-        env
-    }
-
-    /// fdbroker as root, then fdscand as nobody.
-    ///
-    /// # Panics
-    /// When it does not serve within the bound.
-    #[must_use]
-    pub fn start_separate(self) -> Env {
-        let mut env = self.idle();
-        env.start_broker();
-        env.start_scanner();
-        env.wait_serving();
-        env
-    }
-
-    /// fdbroker as an ordinary user, which starts fdscand.
-    ///
-    /// # Panics
-    /// When it does not serve within the bound.
-    #[must_use]
-    pub fn start_rootless(mut self, uid: u32) -> Env {
-        self.broker_args.push("--spawn-scanner".into());
-        let mut env = self.idle();
-        if nix::unistd::geteuid().is_root() {
-            env.caller = Caller::user(uid);
-            files::own(&env.runtime, uid, uid, 0o700);
-        }
-        env.start_broker();
-        env.wait_serving();
-        env
-    }
-}
 
 /// One broker with its scanner.
 #[derive(Debug)]
@@ -233,7 +132,10 @@ impl Env {
     pub fn start_broker(&mut self) {
         assert!(self.broker.is_none(), "a broker runs already");
         let own = self.caller.uid == Caller::own().uid;
-        let program = if own { executable("fdbroker") } else { self.install().join("fdbroker") };
+        let program = executable("fdbroker");
+        // It looks for fdscand beside itself, where only some users may be, or may execute it.
+        let in_place = own && is_executable_for_all(&program.with_file_name("fdscand"));
+        let program = if in_place { program } else { self.install().join("fdbroker") };
         let rules = self.rules.iter().flat_map(|rules| [OsStr::new("--rules"), rules.as_os_str()]);
         let program = Program::at(&program)
             .caller(&self.caller)
@@ -314,95 +216,6 @@ impl Env {
         self.scanner.take().expect("a scanner")
     }
 
-    /// `fdscan --runtime-dir …`, to be completed.
-    pub fn fdscan_program(&self, caller: &Caller) -> Program {
-        Program::new("fdscan").caller(caller).arg("--runtime-dir").arg(&self.runtime)
-    }
-
-    /// Runs fdscan as a user against this broker.
-    #[must_use]
-    #[track_caller]
-    pub fn fdscan<A: AsRef<OsStr>>(
-        &self,
-        caller: &Caller,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Output {
-        self.fdscan_program(caller).args(arguments).output()
-    }
-
-    /// An fdscan of a user that is given its files one by one.
-    #[must_use]
-    pub fn feed(&self, caller: &Caller) -> Feed {
-        Feed::start(self.fdscan_program(caller))
-    }
-
-    /// Runs fdbrokerctl as a user against this broker.
-    #[must_use]
-    #[track_caller]
-    pub fn ctl_as<A: AsRef<OsStr>>(
-        &self,
-        caller: &Caller,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Output {
-        let program = Program::new("fdbrokerctl").caller(caller).arg("--runtime-dir");
-        program.arg(&self.runtime).args(arguments).output()
-    }
-
-    /// Runs fdbrokerctl as the broker's user.
-    #[must_use]
-    #[track_caller]
-    pub fn ctl<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
-        self.ctl_as(&self.caller, arguments)
-    }
-
-    /// Connects to the client socket as a user.
-    ///
-    /// # Panics
-    /// When that fails.
-    #[must_use]
-    #[track_caller]
-    pub fn connect(&self, caller: &Caller) -> Connection {
-        Connection::open(caller, &self.client_socket()).expect("a connection")
-    }
-
-    /// What the broker says of itself on the admin socket. Needs to be run by its user.
-    ///
-    /// # Panics
-    /// When it does not answer.
-    #[must_use]
-    #[track_caller]
-    pub fn status(&self) -> Status {
-        let socket =
-            connect_seqpacket(&self.runtime.join(paths::ADMIN_SOCKET)).expect("admin.sock");
-        let mut link = Channel::<AdminRequest, AdminReply>::adopt(socket).expect("a channel");
-        link.send(&AdminRequest::Status, &[]).expect("a request");
-        match link.receive() {
-            Ok((AdminReply::Status(status), _)) => *status,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// All processes of the broker and of fdscand, living or not.
-    #[must_use]
-    pub fn processes(&self) -> Vec<proc::Entry> {
-        let started = [&self.broker, &self.scanner].into_iter().flatten();
-        started.flat_map(|running| proc::group(running.pid())).collect()
-    }
-
-    /// Those of its processes that have this name (`comm`).
-    #[must_use]
-    pub fn named(&self, name: &str) -> Vec<u32> {
-        let pids: Vec<u32> = self.processes().iter().map(|entry| entry.pid).collect();
-        proc::named(&pids, name)
-    }
-
-    /// What broker and scanner have logged so far.
-    #[must_use]
-    pub fn log(&self) -> String {
-        let logs = [&self.broker, &self.scanner].into_iter().flatten().map(Running::log);
-        logs.collect::<Vec<_>>().join("--- fdscand\n")
-    }
-
     /// Stops everything; also done when it is dropped.
     ///
     /// # Panics
@@ -465,6 +278,11 @@ impl Drop for Env {
             assert!(problems.is_empty(), "{problems:#?}");
         }
     }
+}
+
+/// Whether the mode of a file lets all execute it; with umask 077 cargo builds files that do not.
+fn is_executable_for_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o005 == 0o005)
 }
 
 /// Waits until no process of a group is left, and ends those that are.

@@ -165,7 +165,7 @@ fn an_fdscan_killed_while_its_broker_starts_leaves_nothing_either() {
 fn a_private_broker_of_root_still_judges_as_nobody() {
     require_root!();
     let alone = Alone::new();
-    let fdscan = Program::new("fdscan").caller(&Caller::root()).arg("--private");
+    let fdscan = Program::at(&alone.fdscan).caller(&Caller::root()).arg("--private");
     let mut feed = Feed::start(fdscan);
     let group = feed.running().pid();
     feed.scan(&alone.tree.join("secret"), "EICAR_Test_File FOUND");

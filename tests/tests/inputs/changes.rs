@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fdbroker_tests::{Running, proc, require_root, wait_until};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::slow::{BUSY_MARK, busy_rule};
 use crate::stage::{NEEDLE, Stage, expected};
@@ -33,6 +34,22 @@ fn stop_after_reading(worker: u32, bytes: u64) {
 fn stop(pid: u32) {
     signal(pid, Signal::SIGSTOP);
     wait_until("it has stopped", || (proc::status(pid)?.state == 'T').then_some(()));
+}
+
+/// Stops all workers. Those of an earlier scan may be about to end, and others about to come.
+fn stop_all(stage: &Stage) -> Vec<u32> {
+    let is_stopped = |pid: &u32| proc::status(*pid).is_some_and(|status| status.state == 'T');
+    wait_until("all workers have stopped", || {
+        let status = stage.env.status();
+        let all: Vec<u32> =
+            workers(stage).into_iter().filter(|worker| proc::is_alive(*worker)).collect();
+        for worker in all.iter().filter(|worker| !is_stopped(worker)) {
+            // It may have ended just now.
+            let _ = kill(Pid::from_raw(i32::try_from(*worker).unwrap()), Signal::SIGSTOP);
+        }
+        let idle = status.workers_lent == 0 && status.workers_max as usize == all.len();
+        (idle && all.iter().all(is_stopped)).then_some(all)
+    })
 }
 
 /// Scans a file that keeps the engine busy and changes it after it was read and before the engine
@@ -117,9 +134,7 @@ fn a_file_that_changes_between_opener_and_worker_is_not_judged() {
         ("cleaned", &|path| fs::write(path, b"hay").unwrap()),
     ] {
         let file = stage.env.file("t/file", NEEDLE);
-        wait_until("a worker is ready", || (!workers(&stage).is_empty()).then_some(()));
-        let stopped = workers(&stage);
-        stopped.iter().for_each(|worker| stop(*worker));
+        let stopped = stop_all(&stage);
         let running = stage.fdscan().arg(&file).spawn();
         wait_until("the opener has the file", || {
             let holds = |pid: u32| proc::descriptors(pid).iter().any(|(_, path)| *path == file);

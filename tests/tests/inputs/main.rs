@@ -7,6 +7,7 @@ mod absent;
 mod changes;
 mod deep;
 mod exits;
+mod gone;
 mod kinds;
 mod names;
 mod options;

@@ -69,6 +69,11 @@ fn good_rules_serve_from_then_on() {
     let _ = stage.env.ctl(["reload"]).expect_code(0);
     assert_eq!(stage.env.status().generation, before);
     let _ = stage.scan([&target]).expect_code(0);
+    // Without any file the built-in rule is left.
+    fs::remove_file(stage.env.rules().unwrap().join("needle.yar")).unwrap();
+    let output = stage.env.ctl(["reload"]).expect_code(0);
+    assert!(output.text().contains("1 rules"), "{output}");
+    stage.nobody_noticed();
 }
 
 #[test]
