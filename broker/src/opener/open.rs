@@ -1,7 +1,7 @@
 //! Opening for reading: the one place where the opener turns "this is visible" into "this is readable".
 //!
 //! Runs with the caller's identity and no other right, so the kernel decides. A file is reopened
-//! through a held /proc/self/fd only after its type was judged ([`node`]), always read-only; no name
+//! through a held /proc/self/fd only after its type was judged (`node`), always read-only; no name
 //! that a client wrote is resolved here, and no descriptor that can write is ever passed on.
 
 pub(in crate::opener) mod node;

@@ -18,7 +18,7 @@ use crate::dispatch_link::Plan;
 
 /// User ids for processes of ours that own no file: a range that neither distributions nor systemd
 /// hand out (systemd.io/UIDS-GIDS).
-const OWN_UIDS: std::ops::RangeInclusive<u32> = 65_520..=65_533;
+const OWN_UIDS: std::ops::RangeInclusive<u32> = 65_520..=65_531;
 
 /// Largest configuration file.
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
@@ -82,7 +82,7 @@ impl Settings {
                 };
                 let mut free = OWN_UIDS.rev().filter(is_free);
                 let (Some(reader_uid), Some(dispatcher)) = (free.next(), free.next()) else {
-                    return Err("no two free user ids from 65520 to 65533; free some".into());
+                    return Err("no two free user ids from 65520 to 65531; free some".into());
                 };
                 (Mode::System { scanner, reader_uid }, Some(dispatcher))
             }

@@ -24,7 +24,7 @@ const BROKER: [Capability; 5] = [
     Capability::CAP_DAC_READ_SEARCH,
 ];
 
-/// Reduces the broker's capabilities to [`BROKER`] and sets no_new_privs.
+/// Reduces the broker's capabilities to `BROKER` and sets no_new_privs.
 ///
 /// # Errors
 /// When a set cannot be changed, which ends the start.
