@@ -40,7 +40,7 @@ pub enum BrokerError {
     Stale(PathBuf),
     /// A broker without scanner.
     #[error(
-        "the broker at {} has no scanner yet; start fdscand as its own user, or fdbroker with --spawn-scanner",
+        "the broker at {} has no scanner yet; start fdscand as its own user, or fdbroker with --spawn-scanner; if one runs, the broker's log says what is wrong",
         name(.0)
     )]
     NoScanner(PathBuf),

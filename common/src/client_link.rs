@@ -98,7 +98,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::NoScanner => {
-                "the broker has no scanner; start fdscand (as its own user), or fdbroker with --spawn-scanner"
+                "the broker has no scanner; start fdscand (as its own user), or fdbroker with --spawn-scanner; if one runs, its log says what is wrong"
             }
             Self::TooManyConnections => "too many connections of this user; try again later",
             Self::NotAllowed => "this broker does not serve this user",
