@@ -145,6 +145,21 @@ pub fn descriptors(pid: u32) -> Vec<(u32, PathBuf)> {
     open.collect()
 }
 
+/// Whether a process has this file open for reading, not only to designate it, and has gone to sleep since:
+/// whatever it does at once after opening is done.
+#[must_use]
+pub fn sleeps_with_open(pid: u32, path: &Path) -> bool {
+    const O_PATH: u32 = 0o10_000_000;
+    let reads = |number: u32| {
+        let about = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+        let flags = about.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+        flags.is_some_and(|flags| flags & O_PATH == 0)
+    };
+    let open = descriptors(pid).into_iter().any(|(number, other)| other == path && reads(number));
+    open && entry(pid).is_some_and(|entry| entry.state == 'S')
+}
+
 /// How many descriptors a process has open.
 #[must_use]
 pub fn descriptor_count(pid: u32) -> usize {

@@ -137,8 +137,9 @@ fn a_file_that_changes_between_opener_and_worker_is_not_judged() {
         let stopped = stop_all(&stage);
         let running = stage.fdscan().arg(&file).spawn();
         wait_until("the opener has the file", || {
-            let holds = |pid: u32| proc::descriptors(pid).iter().any(|(_, path)| *path == file);
-            stage.env.processes().iter().any(|entry| holds(entry.pid)).then_some(())
+            // And has noted what it was like.
+            let has = |pid| proc::sleeps_with_open(pid, &file);
+            stage.env.processes().iter().any(|entry| has(entry.pid)).then_some(())
         });
         change(&file);
         stopped.iter().for_each(|worker| signal(*worker, Signal::SIGCONT));
