@@ -43,6 +43,8 @@ struct Lease {
     recalled: Option<Instant>,
     /// Since when its worker is to be ended.
     discarded: Option<Instant>,
+    /// Whether it is to be ended because it was not returned.
+    unreturned: bool,
 }
 
 impl Lease {
@@ -159,6 +161,14 @@ impl Pool {
             lease.discarded.get_or_insert(now);
         }
         Some(id)
+    }
+
+    /// Whether the opener of this worker had it ended, not we.
+    #[must_use]
+    pub fn was_discarded(&self, id: WorkerId) -> bool {
+        let mut leases = self.leases();
+        let lease = leases.find(|(other, _)| *other == id);
+        lease.is_some_and(|(_, lease)| lease.discarded.is_some() && !lease.unreturned)
     }
 
     /// A template that does not do what it is asked.
@@ -283,6 +293,7 @@ impl Pool {
                     let since = lease.recalled.map(|at| now.saturating_duration_since(at));
                     if since.is_some_and(|since| since >= RECALL_GRACE) || surplus.contains(id) {
                         lease.discarded = Some(now);
+                        lease.unreturned = true;
                         acts.push(Act::Kill(*id));
                     }
                 }
@@ -314,6 +325,7 @@ impl Pool {
             since: now,
             recalled: None,
             discarded: None,
+            unreturned: false,
         };
         self.workers.insert(id, State::Lent(lease, Some(connection)));
         acts.push(Act::Lend(id, demand.opener, lease.number));

@@ -170,6 +170,12 @@ impl Dispatcher {
                     }
                 }
                 (TemplateToBroker::Exited { worker, cause }, None) => {
+                    // Its opener saw it go before its parent did: what killed it was not we.
+                    let discarded = self.pool.was_discarded((number, worker));
+                    let cause = match cause {
+                        LossCause::Killed if discarded => LossCause::Signal(libc::SIGKILL),
+                        cause => cause,
+                    };
                     self.worker_ended((number, worker), cause);
                 }
                 _ => return self.lose_template(number, "a message out of order"),

@@ -29,7 +29,8 @@ pub struct Pending {
     pub file: VettedFile,
     /// Whether it was with a worker when that one crashed or overran: it is tried once more, alone.
     pub suspect: bool,
-    /// How often a worker was taken away while it read this file.
+    /// How often a worker was taken away that had this file in hand. Then it is tried alone, too: what
+    /// a worker has read but not answered yet cannot be told from what it is reading.
     pub interruptions: u8,
 }
 
@@ -58,6 +59,12 @@ impl Pending {
     fn message_bytes(&self) -> usize {
         let name = self.target_name.len().saturating_add(self.path.len()).min(PATH_BYTES_MAX);
         name.saturating_add(JOB_OVERHEAD_BYTES)
+    }
+
+    /// Whether it gets a worker to itself.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.suspect || self.interruptions > 0
     }
 
     /// Bytes that a worker has to read.
@@ -106,7 +113,7 @@ impl Queue {
 
     /// Takes a file back that a lost worker has not answered.
     pub fn put_back(&mut self, pending: Pending) {
-        if pending.suspect {
+        if pending.is_alone() {
             self.suspects.push_back(pending);
         } else {
             self.ordinary.push_front(pending);

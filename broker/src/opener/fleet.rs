@@ -132,7 +132,7 @@ impl Worker {
         let open = self.state == State::Serving
             && self.batches.len() < BATCHES_IN_FLIGHT_MAX
             && self.bytes <= BATCH_BYTES_MAX
-            && !self.in_hand.iter().any(|(_, pending)| pending.suspect);
+            && !self.in_hand.iter().any(|(_, pending)| pending.is_alone());
         open.then_some(self.bytes)
     }
 
@@ -251,28 +251,23 @@ impl Worker {
             }
             (_, LossCause::Killed) => None,
         };
-        let mut in_work = true;
         let mut leftovers: Vec<Leftover> = self
             .in_hand
             .drain(..)
-            .map(|(_, mut pending)| {
-                let was_in_work = std::mem::replace(&mut in_work, false);
-                match (blame, pending.suspect) {
-                    (None, _) if was_in_work && pending.interruptions >= INTERRUPTIONS_MAX => {
-                        Leftover::Overran(pending)
-                    }
-                    (None, _) => {
-                        pending.interruptions =
-                            pending.interruptions.saturating_add(u8::from(was_in_work));
-                        Leftover::Again(pending)
-                    }
-                    (Some(_), false) => {
-                        pending.suspect = true;
-                        Leftover::Again(pending)
-                    }
-                    (Some(Some(signal)), true) => Leftover::Crashed(pending, signal),
-                    (Some(None), true) => Leftover::Overran(pending),
+            .map(|(_, mut pending)| match (blame, pending.suspect) {
+                (None, _) if pending.interruptions >= INTERRUPTIONS_MAX => {
+                    Leftover::Overran(pending)
                 }
+                (None, _) => {
+                    pending.interruptions = pending.interruptions.saturating_add(1);
+                    Leftover::Again(pending)
+                }
+                (Some(_), false) => {
+                    pending.suspect = true;
+                    Leftover::Again(pending)
+                }
+                (Some(Some(signal)), true) => Leftover::Crashed(pending, signal),
+                (Some(None), true) => Leftover::Overran(pending),
             })
             .collect();
         // They are put back at the front of the queue one by one.
