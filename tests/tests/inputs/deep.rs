@@ -134,3 +134,24 @@ fn a_path_of_4095_bytes_is_the_longest_that_can_be_named() {
     let output = stage.scan([&component]).expect_code(2);
     assert_eq!(output.text(), format!("{}: File name too long ERROR\n", component.display()));
 }
+
+#[test]
+fn a_file_whose_name_cannot_be_told_whole_is_never_clean_for_a_rule_that_asks_for_it() {
+    let stage = Stage::with(&[("name.yar", r#"rule Named { condition: filename == "file" }"#)]);
+    let name = "n".repeat(250);
+    // As long beneath the target as can be reported; with the name of the target it fits or not.
+    let files: [(usize, &[u8]); 2] = [(0, b"hay"), (160, b"hay")];
+    let _chain = Chain::new(stage.path("t"), &name, 160, &files);
+
+    let output = stage.scan([stage.path("t")]).expect_code(1);
+    let all = [(below(&name, 0), "Named FOUND"), (below(&name, 160), "Named FOUND")];
+    let all: Vec<(&str, &str)> = all.iter().map(|(path, what)| (path.as_str(), *what)).collect();
+    assert_eq!(stage.outcomes(&output), expected(&all));
+
+    let mut long = stage.path("t").into_os_string();
+    long.push("/.".repeat(500));
+    let output = stage.scan([long]).expect_code(1);
+    let ends = |what: &str| output.text().lines().filter(|line| line.ends_with(what)).count();
+    assert_eq!((ends(": Named FOUND"), ends(": path too long ERROR")), (1, 1), "{output}");
+    assert_eq!(ends(": OK"), 0);
+}
