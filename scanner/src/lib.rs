@@ -37,12 +37,21 @@ pub mod templates;
 pub mod worker;
 
 use args::Args;
+use engine::Engine;
+use engine::yara::Yara;
 use journal::Role;
 use seal::identity::Unprivileged;
 
 /// Runs the role that the command line names.
 #[must_use]
 pub fn main() -> ExitCode {
+    main_with(|engine| engine)
+}
+
+/// As [`main`], with another engine in the workers: `wrap` makes it in each of them, from the one that
+/// the template has prepared and before the last seal. For the tests of what a bad engine can do.
+#[must_use]
+pub fn main_with<E: Engine>(wrap: impl FnOnce(Yara) -> E) -> ExitCode {
     let args = Args::parse();
     journal::init(args.verbose);
     if args.template.is_some() {
@@ -56,7 +65,7 @@ pub fn main() -> ExitCode {
         }
     };
     match args.template {
-        Some(parent) => template::run(user, parent),
+        Some(parent) => template::run(user, parent, wrap),
         None => match supervisor::run(user, &args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -17,6 +17,7 @@ use log::{debug, error, info, warn};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::children::{Children, Seat, Spawned};
+use crate::engine::Engine;
 use crate::engine::compile::{self, Compiled};
 use crate::engine::eicar::{self, SelfTestError};
 use crate::engine::yara::Yara;
@@ -53,11 +54,12 @@ struct Ready {
     sealed: TemplateSealed,
 }
 
-/// Runs a template, and each worker that it forks, to the end.
+/// Runs a template, and each worker that it forks, to the end. A worker's engine is what `wrap` makes
+/// of ours.
 #[must_use]
-pub fn run(user: Unprivileged, parent: u32) -> ExitCode {
+pub fn run<E: Engine>(user: Unprivileged, parent: u32, wrap: impl FnOnce(Yara) -> E) -> ExitCode {
     match live(&user, parent) {
-        Ok((seat, ready)) => worker::run(seat, ready.engine, ready.generation),
+        Ok((seat, ready)) => worker::run(seat, wrap(ready.engine), ready.generation),
         Err(
             TemplateError::Link(ChannelError::Closed)
             | TemplateError::Sources(SourceError::Link(ChannelError::Closed)),
