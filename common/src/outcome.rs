@@ -132,6 +132,8 @@ pub enum Failure {
     PathTooLong,
     /// Somebody else keeps a lease on the file; it did not become free.
     Busy,
+    /// The worker that had the file to itself broke the protocol, as the one before it did.
+    WorkerMisbehaved,
 }
 
 impl fmt::Display for Limit {
@@ -186,6 +188,7 @@ impl fmt::Display for Failure {
             Self::NoScanner => out.write_str("no scanner"),
             Self::PathTooLong => out.write_str("path too long"),
             Self::Busy => out.write_str("kept busy by a lease"),
+            Self::WorkerMisbehaved => out.write_str("made the scanner misbehave"),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::generation::GenerationId;
-use fdbroker_common::job_link::{Answer, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
 use fdbroker_common::lease_link::LossCause;
 use fdbroker_common::limits::{BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX};
 use fdbroker_common::rule_table::RuleTable;
@@ -79,10 +79,19 @@ pub enum Why {
 pub enum Leftover {
     /// To be tried again.
     Again(Pending),
-    /// It ended a worker of its own: the signal, 0 if unknown.
-    Crashed(Pending, i32),
-    /// It kept a worker of its own busy beyond the deadline.
-    Overran(Pending),
+    /// It cost a worker that it had to itself, or kept one until it was taken away too often.
+    Blamed(Pending, Blame),
+}
+
+/// What a file is blamed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The worker ended: the signal, 0 if unknown.
+    Crashed(i32),
+    /// The worker did not finish in time.
+    Overran,
+    /// The worker said what it may not. What ended it then was we, or is not to be believed either.
+    Misbehaved,
 }
 
 impl Worker {
@@ -220,7 +229,8 @@ impl Worker {
     fn take(&mut self, answers: Vec<Answer>, answered: &mut Vec<(Pending, Answer)>) {
         self.since = Instant::now();
         for answer in answers {
-            if self.in_hand.front().is_none_or(|(id, _)| *id != answer.id) {
+            let is_next = self.in_hand.front().is_some_and(|(id, _)| *id == answer.id);
+            if !is_next || !self.knows_rules(&answer.finding) {
                 return self.give_up(Why::Misbehaved);
             }
             if let Some((_, pending)) = self.in_hand.pop_front() {
@@ -236,6 +246,16 @@ impl Worker {
         }
     }
 
+    /// Whether all rules of a finding exist.
+    fn knows_rules(&self, finding: &Finding) -> bool {
+        match finding {
+            Finding::Match(rules) => {
+                rules.iter().all(|rule| self.generation.table.name(*rule).is_some())
+            }
+            _ => true,
+        }
+    }
+
     /// Whether the broker has yet to be told that this worker is of no use; true once.
     pub fn to_be_discarded(&mut self) -> bool {
         matches!(self.state, State::Lost(_)) && !std::mem::replace(&mut self.discarded, true)
@@ -244,30 +264,28 @@ impl Worker {
     /// The broker has said what became of this worker: what becomes of its files.
     pub fn leftovers(mut self, cause: LossCause) -> Vec<Leftover> {
         let blame = match (self.state, cause) {
-            (State::Lost(Why::Overran), _) => Some(None),
-            (_, LossCause::Signal(signal)) => Some(Some(signal)),
-            (State::Lost(Why::Misbehaved), _) | (_, LossCause::Exit(_) | LossCause::Unknown) => {
-                Some(Some(0))
-            }
+            (State::Lost(Why::Overran), _) => Some(Blame::Overran),
+            (State::Lost(Why::Misbehaved), _) => Some(Blame::Misbehaved),
+            (_, LossCause::Signal(signal)) => Some(Blame::Crashed(signal)),
+            (_, LossCause::Exit(_) | LossCause::Unknown) => Some(Blame::Crashed(0)),
             (_, LossCause::Killed) => None,
         };
         let mut leftovers: Vec<Leftover> = self
             .in_hand
             .drain(..)
-            .map(|(_, mut pending)| match (blame, pending.suspect) {
-                (None, _) if pending.interruptions >= INTERRUPTIONS_MAX => {
-                    Leftover::Overran(pending)
+            .map(|(_, mut pending)| match blame {
+                None if pending.interruptions >= INTERRUPTIONS_MAX => {
+                    Leftover::Blamed(pending, Blame::Overran)
                 }
-                (None, _) => {
+                None => {
                     pending.interruptions = pending.interruptions.saturating_add(1);
                     Leftover::Again(pending)
                 }
-                (Some(_), false) => {
+                Some(_) if !pending.suspect => {
                     pending.suspect = true;
                     Leftover::Again(pending)
                 }
-                (Some(Some(signal)), true) => Leftover::Crashed(pending, signal),
-                (Some(None), true) => Leftover::Overran(pending),
+                Some(blame) => Leftover::Blamed(pending, blame),
             })
             .collect();
         // They are put back at the front of the queue one by one.

@@ -18,7 +18,7 @@ use fdbroker_common::rule_table::RuleTable;
 use nix::sys::socket::{getsockopt, sockopt};
 
 use super::batch::Batch;
-use super::fleet::{Generation, Leftover, Why, Worker};
+use super::fleet::{Blame, Generation, Leftover, Why, Worker};
 use super::scan::Scan;
 use super::session::{FIRST_BATCH_FILES, Gone, Session};
 
@@ -197,11 +197,13 @@ impl Session {
         for leftover in worker.leftovers(cause) {
             match leftover {
                 Leftover::Again(pending) => scan.queue.put_back(pending),
-                Leftover::Crashed(pending, signal) => {
-                    scan.failed(client, pending, Failure::WorkerCrashed(signal))
-                }
-                Leftover::Overran(pending) => {
-                    scan.failed(client, pending, Failure::TimedOut(seconds))
+                Leftover::Blamed(pending, blame) => {
+                    let failure = match blame {
+                        Blame::Crashed(signal) => Failure::WorkerCrashed(signal),
+                        Blame::Overran => Failure::TimedOut(seconds),
+                        Blame::Misbehaved => Failure::WorkerMisbehaved,
+                    };
+                    scan.failed(client, pending, failure);
                 }
             }
         }

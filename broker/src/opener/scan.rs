@@ -219,7 +219,7 @@ fn outcome(finding: Finding, read: u64, size: u64, table: &RuleTable) -> Outcome
             let names: Option<Vec<String>> =
                 rules.iter().map(|rule| table.name(*rule).map(str::to_owned)).collect();
             match names {
-                // A rule that does not exist: the worker lies, and nothing that it says counts.
+                // A rule that does not exist; `Worker::hear` lets none pass.
                 None => Outcome::Error(Failure::Engine),
                 Some(mut names) => {
                     names.retain(|name| {
