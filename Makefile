@@ -10,7 +10,7 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
 
-.PHONY: help build test demo check fmt clippy doc deny count-root-lines install clean need
+.PHONY: help build test demo check fmt clippy doc deny count-root-lines install clean need fuzz
 
 help:
 	@echo "make build              the four executables, in $(OUT)"
@@ -20,6 +20,7 @@ help:
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]"
 	@echo "make count-root-lines   first-party lines that can run with uid 0"
 	@echo "make deny               licences and advisories, with cargo-deny"
+	@echo "make fuzz [FUZZ_SECONDS=30] [FUZZ_TARGET=...]   every decoder under libFuzzer, for so long each"
 
 need:
 	@scripts/need.sh $(CARGO)
@@ -62,3 +63,6 @@ install:
 
 clean:
 	$(CARGO) clean
+
+fuzz: need
+	scripts/fuzz.sh $(CARGO)

@@ -140,8 +140,9 @@ fn read_file(asked: Option<&Path>, user: Uid) -> Result<File, String> {
         }
         let mut text = String::new();
         file.take(CONFIG_BYTES_MAX).read_to_string(&mut text)?;
-        toml::from_str(&text)
-            .map_err(|error| std::io::Error::other(error.to_string().trim_end().replace('\n', " ")))
+        toml::from_str(&text).map_err(|error| {
+            std::io::Error::other(error.to_string().trim_end().replace(char::is_control, " "))
+        })
     };
     read().map_err(|error| format!("{}: {error}", path.display()))
 }
@@ -166,5 +167,5 @@ fn rules_dir(asked: Option<PathBuf>) -> Result<Option<PathBuf>, String> {
         Ok(_) => "not a directory".into(),
         Err(error) => error.to_string(),
     };
-    Err(format!("{}: {reason}; --rules takes a directory of *.yar files", dir.display()))
+    Err(format!("{dir:?}: {reason}; --rules takes a directory of *.yar files"))
 }

@@ -1,0 +1,270 @@
+//! What each target begins with: real messages, made by the encoders, and files of the formats.
+//!
+//! They stand in `fuzz/seeds` so that a fuzzer finds them; `broker/tests/fuzzing` compares both.
+
+use fdbroker_broker::dispatch_link::{BrokerToDispatcher, DispatcherToBroker, Plan};
+use fdbroker_broker::reader_link::ReaderToDispatcher;
+use fdbroker_common::admin_link::{AdminReply, AdminRequest, OpenerStatus, Status};
+use fdbroker_common::client_link::{
+    ClientToOpener, OpenerToClient, Refusal, Report, ScanOptions, Target,
+};
+use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
+use fdbroker_common::opener_link::{BrokerToOpener, Identity, OpenerToBroker};
+use fdbroker_common::outcome::{Change, Failure, Limit, Outcome, SkipReason};
+use fdbroker_common::rule_table::RuleTable;
+use fdbroker_common::scanner_link::{
+    BrokerToSupervisor, BrokerToTemplate, SupervisorToBroker, TemplateToBroker,
+};
+use fdbroker_common::stamp::Stamp;
+use fdbroker_common::totals::Totals;
+use fdbroker_common::wire::{Message, encode};
+use serde_bytes::ByteBuf;
+
+use super::worker::{GENERATION, RULES, SIZE};
+
+/// A seed: the target's name, its own, and its bytes.
+pub type Seed = (&'static str, &'static str, Vec<u8>);
+
+/// All seeds.
+#[must_use]
+pub fn seeds() -> Vec<Seed> {
+    [client_link(), job_link(), lease_links(), scanner_links(), from_above(), stages(), texts()]
+        .concat()
+}
+
+fn bytes<M: Message>(message: &M) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(message, &mut bytes).expect("a message");
+    bytes
+}
+
+fn text(text: &str) -> ByteBuf {
+    text.as_bytes().to_vec().into()
+}
+
+fn start() -> ClientToOpener {
+    ClientToOpener::Start(ScanOptions {
+        file_bytes_max: 10 << 20,
+        file_deadline_s: 30,
+        excludes: vec![text("*.o"), text("/srv/*/cache"), text("{a,b}")],
+        ..ScanOptions::default()
+    })
+}
+
+fn targets(count: u32) -> ClientToOpener {
+    let target = |id| Target { id, name: text("/srv/file") };
+    ClientToOpener::Targets((0..count).map(target).collect())
+}
+
+fn report(target: u32, path: &str, outcome: Outcome) -> Report {
+    Report { target, path: text(path), size: 4, outcome }
+}
+
+fn accepted() -> OpenerToClient {
+    OpenerToClient::Accepted { generation: GENERATION, rules: 3 }
+}
+
+fn reports() -> OpenerToClient {
+    let rules = vec!["One".to_owned(), "Two".to_owned()];
+    OpenerToClient::Reports(vec![
+        report(0, "", Outcome::Clean),
+        report(1, "a/b", Outcome::Match { rules }),
+        report(2, "c", Outcome::Incomplete { limit: Limit::FileSize, read: 0, total: 9 }),
+    ])
+}
+
+fn further_reports() -> OpenerToClient {
+    OpenerToClient::Reports(vec![
+        report(0, "d", Outcome::Unstable(Change::Shrunk)),
+        report(1, "e", Outcome::Denied),
+        report(2, "f", Outcome::Skipped(SkipReason::Fifo)),
+        report(2, "g", Outcome::Error(Failure::System(5))),
+        report(2, "h", Outcome::Error(Failure::TimedOut(120))),
+    ])
+}
+
+/// What [`reports`] comes to.
+fn done() -> OpenerToClient {
+    let totals = Totals { clean: 1, matched: 1, incomplete: 1, bytes: 8, ..Totals::default() };
+    OpenerToClient::Done(totals)
+}
+
+fn client_link() -> Vec<Seed> {
+    vec![
+        ("client_to_opener", "start", bytes(&start())),
+        ("client_to_opener", "targets", bytes(&targets(3))),
+        ("client_to_opener", "end", bytes(&ClientToOpener::End)),
+        ("opener_to_client", "refused", bytes(&OpenerToClient::Refused(Refusal::BadPattern))),
+        ("opener_to_client", "accepted", bytes(&accepted())),
+        ("opener_to_client", "reports", bytes(&reports())),
+        ("opener_to_client", "further-reports", bytes(&further_reports())),
+        ("opener_to_client", "done", bytes(&done())),
+    ]
+}
+
+fn answers(from: u32, findings: Vec<Finding>) -> WorkerToOpener {
+    let answer = |(id, finding)| Answer { id, read: SIZE, finding };
+    WorkerToOpener::Answers((from..).zip(findings).map(answer).collect())
+}
+
+fn findings() -> Vec<Finding> {
+    vec![
+        Finding::Clean,
+        Finding::Match(vec![0, 2]),
+        Finding::Incomplete(Limit::Memory),
+        Finding::Unstable(Change::Modified),
+        Finding::ReadError(5),
+        Finding::Refused,
+        Finding::EngineError,
+        Finding::Clean,
+    ]
+}
+
+fn job_link() -> Vec<Seed> {
+    let stamp = Stamp { size: SIZE, modified_ns: 1_700_000_000_000_000_000, changed_ns: -1 };
+    let job = |id, name| Job { id, stamp, bytes_max: 1 << 31, name };
+    let scan = OpenerToWorker::Scan(vec![job(0, None), job(1, Some(text("a/b")))]);
+    vec![
+        ("opener_to_worker", "scan", bytes(&scan)),
+        ("worker_to_opener", "ready", bytes(&WorkerToOpener::Ready(GENERATION))),
+        ("worker_to_opener", "answers", bytes(&answers(0, findings()))),
+    ]
+}
+
+fn lease_links() -> Vec<Seed> {
+    let name = "opener_to_dispatcher";
+    vec![
+        (name, "want", bytes(&OpenerToDispatcher::Want(256))),
+        (name, "return", bytes(&OpenerToDispatcher::Return { lease: 300 })),
+        (name, "discard", bytes(&OpenerToDispatcher::Discard { lease: 300 })),
+        (name, "served", bytes(&OpenerToDispatcher::Served(Totals::default()))),
+        ("opener_to_broker", "idle", bytes(&OpenerToBroker::Idle)),
+    ]
+}
+
+fn scanner_links() -> Vec<Seed> {
+    let ready = TemplateToBroker::Ready { generation: GENERATION, rules: 3, wants_names: true };
+    let rejected = TemplateToBroker::Rejected { reason: text("a.yar:7: syntax error") };
+    let exited = TemplateToBroker::Exited { worker: 9, cause: LossCause::Signal(11) };
+    let supervisor = "supervisor_to_dispatcher";
+    let template = "template_to_dispatcher";
+    let reader = "reader_to_dispatcher";
+    let names = vec![text("a.yar"), text("b.yara")];
+    vec![
+        (supervisor, "hello", bytes(&SupervisorToBroker::Hello { workers: 3 })),
+        (supervisor, "template", bytes(&SupervisorToBroker::Template { template: 1 })),
+        (supervisor, "failed", bytes(&SupervisorToBroker::Failed { template: 1, errno: 12 })),
+        (template, "ready", bytes(&ready)),
+        (template, "rejected", bytes(&rejected)),
+        (template, "worker", bytes(&TemplateToBroker::Worker { worker: 9 })),
+        (template, "exited", bytes(&exited)),
+        (reader, "rules", bytes(&ReaderToDispatcher::Rules(names))),
+        (reader, "end", bytes(&ReaderToDispatcher::End)),
+        (reader, "failed", bytes(&ReaderToDispatcher::Failed(text("no directory")))),
+        ("admin_to_dispatcher", "status", bytes(&AdminRequest::Status)),
+        ("admin_to_dispatcher", "reload", bytes(&AdminRequest::Reload)),
+    ]
+}
+
+fn from_above() -> Vec<Seed> {
+    let name = "from_above";
+    let lease = DispatcherToOpener::Lease {
+        lease: 300,
+        generation: GENERATION,
+        rules: 3,
+        wants_names: false,
+    };
+    let lost = DispatcherToOpener::Lost { lease: 300, cause: LossCause::Exit(1) };
+    let identity = Identity::Caller { uid: 2000, gid: 100 };
+    let status = Status {
+        generation: Some(GENERATION),
+        openers: vec![OpenerStatus { pid: 4000, caller_uid: 2000, busy: true, workers: 2 }],
+        last_error: "rules refused".to_owned(),
+        ..Status::default()
+    };
+    let plan = Plan {
+        broker_pid: 4000,
+        uid: Some(65_530),
+        scanner_uid: 65_534,
+        admin_uid: 0,
+        starts_scanner: true,
+        workers: 2,
+        log_level: 3,
+    };
+    vec![
+        (name, "groups", bytes(&BrokerToOpener::Groups(vec![100, 2000]))),
+        (name, "become", bytes(&BrokerToOpener::Become { identity, scanner_uid: 65_534 })),
+        (name, "lease", bytes(&lease)),
+        (name, "lost", bytes(&lost)),
+        (name, "start-template", bytes(&BrokerToSupervisor::StartTemplate { template: 1 })),
+        (name, "rules", bytes(&BrokerToTemplate::Rules(vec![text("a.yar")]))),
+        (name, "fork", bytes(&BrokerToTemplate::Fork { worker: 9 })),
+        (name, "status", bytes(&AdminReply::Status(Box::new(status)))),
+        (name, "reload-failed", bytes(&AdminReply::ReloadFailed { reason: text("a.yar:7") })),
+        (name, "begin", bytes(&BrokerToDispatcher::Begin(plan))),
+        (name, "opener", bytes(&BrokerToDispatcher::Opener { pid: 4000, caller_uid: 2000 })),
+        (name, "fail", bytes(&DispatcherToBroker::Fail(text("no rules")))),
+    ]
+}
+
+/// Some bytes of choice, then packets with their lengths.
+fn conversation(choice: &[u8], packets: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = choice.to_vec();
+    for packet in packets {
+        let length = u16::try_from(packet.len()).expect("a short packet");
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(packet);
+    }
+    bytes
+}
+
+fn stages() -> Vec<Seed> {
+    let ready = bytes(&WorkerToOpener::Ready(GENERATION));
+    let all = bytes(&answers(0, findings()));
+    let two = |from| bytes(&answers(from, vec![Finding::Clean, Finding::Match(vec![1])]));
+    let worker = "worker_answers";
+    let client = "client_scan";
+    let scan = [bytes(&accepted()), bytes(&reports()), bytes(&done())];
+    let progress = bytes(&OpenerToClient::Progress(Totals::default()));
+    let early = [bytes(&reports()), bytes(&accepted()), bytes(&done())];
+    vec![
+        (worker, "all", conversation(&[7, 0], &[ready.clone(), all.clone()])),
+        (worker, "in-parts", conversation(&[3, 1], &[ready.clone(), two(0), two(2)])),
+        (worker, "foreign-job", conversation(&[3, 2], &[ready.clone(), two(0), two(7)])),
+        (worker, "not-announced", conversation(&[7, 3], &[all, ready])),
+        (client, "good", conversation(&[0], &scan)),
+        (client, "without-clean", conversation(&[1], &[accepted(), done()].map(|m| bytes(&m)))),
+        (client, "progress", conversation(&[0], &[bytes(&accepted()), progress])),
+        (client, "early", conversation(&[0], &early)),
+        ("channel", "start", conversation_byte(0, &start())),
+        ("channel", "targets", conversation_byte(2, &targets(2))),
+        ("channel", "too-many", conversation_byte(3, &targets(2))),
+        ("channel", "all-there-can-be", conversation_byte(253, &ClientToOpener::End)),
+    ]
+}
+
+fn conversation_byte(choice: u8, message: &ClientToOpener) -> Vec<u8> {
+    [vec![choice], bytes(message)].concat()
+}
+
+fn texts() -> Vec<Seed> {
+    let table = RuleTable::encode(RULES).expect("names");
+    let sealed = |seals: u8, table: &[u8]| [&[seals], table].concat();
+    let configuration = "configuration";
+    let whole = "# fdbroker\nrules = \"/etc\"\nscanner_user = \"nobody\"\nspawn_scanner = true\nworkers = 4\n";
+    vec![
+        (configuration, "whole", whole.into()),
+        (configuration, "unknown-key", "runtime_dir = \"/run/x\"\nroot = true\n".into()),
+        (configuration, "workers", "workers = 4_294_967_295\n".into()),
+        (configuration, "directory", "rules = \"/no/such\\tdirectory\"\n".into()),
+        ("rule_table", "table", sealed(0, &table)),
+        ("rule_table", "not-sealed", sealed(1, &table)),
+        ("rule_table", "cut", sealed(0, &table[..table.len() - 1])),
+        ("excludes", "names", b"*.o\n.git\nb[a-c]?\nsrc/main.o".to_vec()),
+        ("excludes", "paths", b"/srv/*/cache\n**/x/{a,b}.txt\n/srv/one/cache".to_vec()),
+        ("excludes", "bad", b"ok\n!no\na[b\nx".to_vec()),
+        ("escaping", "plain", "a b/ü-日本.txt".into()),
+        ("escaping", "hostile", b"a\nb\t\\\x1b[2Jc\xff\x7f\xe2\x80\xae.exe\xc2\x85".to_vec()),
+    ]
+}

@@ -1,0 +1,172 @@
+//! Decoders of what is not a message: the configuration file, tables of rule names, exclude patterns, and
+//! names on their way to a terminal.
+
+use std::cell::OnceCell;
+use std::fs::{File, Permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+
+use fdbroker_broker::opener::exclude::Excludes;
+use fdbroker_broker::root::args::Args;
+use fdbroker_broker::root::config::Settings;
+use fdbroker_common::client_link::ByteString;
+use fdbroker_common::escape::Escaped;
+use fdbroker_common::limits::{
+    EXCLUDE_BYTES_MAX, EXCLUDES_MAX, PATH_BYTES_MAX, RULES_MAX, WORKERS_MAX,
+};
+use fdbroker_common::rule_table::{RuleTable, RuleTableError};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+thread_local! {
+    static CONFIGURATION: OnceCell<File> = const { OnceCell::new() };
+}
+
+fn memory(name: &str) -> File {
+    memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).expect("memfd").into()
+}
+
+/// The configuration file of a broker.
+pub fn configuration(data: &[u8]) {
+    CONFIGURATION.with(|file| {
+        let file = file.get_or_init(|| {
+            let file = memory("configuration");
+            file.set_permissions(Permissions::from_mode(0o600)).expect("chmod");
+            file
+        });
+        file.set_len(0).expect("truncate");
+        file.write_all_at(data, 0).expect("write");
+        let args = Args {
+            config: Some(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
+            runtime_dir: Some("/run/fdbroker".into()),
+            rules: None,
+            scanner_user: None,
+            spawn_scanner: false,
+            workers: None,
+            verbose: 0,
+            private_on_stdin: false,
+        };
+        match Settings::new(args) {
+            Ok(settings) => {
+                assert!(settings.plan.workers <= WORKERS_MAX);
+                assert!(settings.plan.uid != Some(0));
+                // Without root the scanner is whoever runs this.
+                assert!(settings.plan.scanner_uid != 0);
+                assert!(settings.rules.is_none_or(|rules| rules.is_dir()));
+            }
+            Err(error) => {
+                assert!(!error.chars().any(char::is_control), "one line: {error:?}");
+            }
+        }
+    });
+}
+
+/// A table of rule names. The first byte says how it is sealed.
+pub fn rule_table(data: &[u8]) {
+    let Some((seals, bytes)) = data.split_first() else {
+        return;
+    };
+    let wanted = [SealFlags::WRITE, SealFlags::SHRINK, SealFlags::GROW];
+    let given = wanted.iter().enumerate().filter(|(bit, _)| seals & (1 << bit) == 0);
+    let given: SealFlags = given.map(|(_, seal)| *seal).collect();
+    let file = memory("table");
+    file.write_all_at(bytes, 0).expect("write");
+    fcntl_add_seals(&file, given).expect("seal");
+    let read = RuleTable::read(&file);
+    if given != SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW {
+        assert_eq!(read, Err(RuleTableError::NotSealed));
+        return;
+    }
+    assert_eq!(read, RuleTable::decode(bytes));
+    let Ok(table) = read else {
+        return;
+    };
+    assert!(table.len() <= RULES_MAX);
+    let count = u32::try_from(table.len()).expect("a bounded number");
+    let names: Vec<&str> = (0..count).map(|rule| table.name(rule).expect("a name")).collect();
+    assert_eq!(table.name(count), None);
+    for name in &names {
+        assert!((1..=128).contains(&name.len()));
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+    }
+    assert_eq!(RuleTable::encode(names).as_deref(), Ok(bytes));
+}
+
+/// Exclude patterns, one a line, and a path in the last line.
+pub fn excludes(data: &[u8]) {
+    let mut lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let path = lines.pop().unwrap_or_default();
+    let path = path.get(..PATH_BYTES_MAX).unwrap_or(path);
+    lines.truncate(EXCLUDES_MAX);
+    let cut = |line: &&[u8]| line.get(..EXCLUDE_BYTES_MAX).unwrap_or(line).to_vec().into();
+    let patterns: Vec<ByteString> = lines.iter().map(cut).collect();
+    match Excludes::new(&patterns) {
+        Ok(excludes) => {
+            let excluded = excludes.exclusion(path).is_some();
+            assert!(!(patterns.is_empty() && excluded));
+            assert!(
+                patterns.iter().all(|pattern| !pattern.is_empty() && !pattern.starts_with(b"!"))
+            );
+        }
+        Err(bad) => {
+            let pattern = patterns.get(bad.index).expect("the number of a pattern");
+            assert!(Excludes::new(std::slice::from_ref(pattern)).is_err());
+        }
+    }
+    // What has no special bytes stands for itself.
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    for pattern in patterns.iter().filter(|pattern| pattern.iter().all(plain)) {
+        let Ok(excludes) = Excludes::new(std::slice::from_ref(pattern)) else {
+            assert!(pattern.is_empty());
+            continue;
+        };
+        let below = [b"some/where/", pattern.as_slice()].concat();
+        assert!(excludes.exclusion(&below).is_some());
+        assert!(excludes.exclusion(&[&below, b"x".as_slice()].concat()).is_none());
+        assert!(
+            excludes.exclusion(&[&below, b"/y-y".as_slice()].concat()).is_none()
+                || **pattern == b"y-y"[..]
+        );
+    }
+}
+
+/// A name on its way to a terminal or a log.
+pub fn escaping(data: &[u8]) {
+    let text = Escaped(data).to_string();
+    assert!(text.len() <= data.len() * 4);
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+    // Marks that turn the writing direction round, or show nothing.
+    let bad = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    assert!(!text.chars().any(bad), "{text:?}");
+    assert_eq!(unescape(&text), data, "no two names look the same: {text:?}");
+}
+
+/// The inverse of [`Escaped`].
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.chars();
+    while let Some(character) = rest.next() {
+        if character != '\\' {
+            bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        match rest.next() {
+            Some('n') => bytes.push(b'\n'),
+            Some('r') => bytes.push(b'\r'),
+            Some('t') => bytes.push(b'\t'),
+            Some('\\') => bytes.push(b'\\'),
+            Some('x') => {
+                let digits: String = rest.by_ref().take(2).collect();
+                bytes.push(u8::from_str_radix(&digits, 16).expect("two digits"));
+            }
+            Some('u') => {
+                let digits: String =
+                    rest.by_ref().take_while(|c| *c != '}').filter(|c| *c != '{').collect();
+                let number = u32::from_str_radix(&digits, 16).expect("digits");
+                let character = char::from_u32(number).expect("a character");
+                bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            other => panic!("{other:?} behind a backslash"),
+        }
+    }
+    bytes
+}
