@@ -4,7 +4,7 @@
 //! Nothing that it asks has a field that chooses a file, a user or a process.
 
 use fdbroker_common::limits::RULE_ERROR_BYTES_MAX;
-use fdbroker_common::wire::{Message, WireError};
+use fdbroker_common::wire::{Message, WireError, bound};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -83,11 +83,7 @@ impl Message for DispatcherToBroker {
     const DESCRIPTORS_MAX: usize = 0;
 
     fn check(&self) -> Result<(), WireError> {
-        match self {
-            Self::Fail(reason) if reason.len() > RULE_ERROR_BYTES_MAX => {
-                Err(WireError::Bound("length of a reason"))
-            }
-            _ => Ok(()),
-        }
+        let fits = !matches!(self, Self::Fail(reason) if reason.len() > RULE_ERROR_BYTES_MAX);
+        bound(fits, "length of a reason")
     }
 }

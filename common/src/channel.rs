@@ -30,9 +30,12 @@ pub enum ChannelError {
     /// The peer sent something that is not a message of this link, or we tried to.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// Truncated packet, or the wrong number of descriptors.
+    /// The wrong number of descriptors.
     #[error("descriptors do not belong to the message: {0}")]
     Descriptors(&'static str),
+    /// They came, and there was no room for them in our table. The message is lost with them.
+    #[error("descriptors were lost, because the limit on open files is reached")]
+    DescriptorsLost,
 }
 
 impl From<io::Error> for ChannelError {
@@ -133,7 +136,7 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
         let packet = packet.map_err(|error| match error {
             ReceiveError::Io(error) => error.into(),
             ReceiveError::DataTruncated => ChannelError::Wire(WireError::TooLarge),
-            ReceiveError::DescriptorsTruncated => ChannelError::Descriptors("lost in transit"),
+            ReceiveError::DescriptorsTruncated => ChannelError::DescriptorsLost,
         })?;
         if packet.length == 0 {
             return Err(ChannelError::Closed);

@@ -78,7 +78,7 @@ pub const OPENERS_FOR_ROOT: usize = 16;
 /// Most openers of one uid.
 pub const OPENERS_PER_UID_MAX: usize = 64;
 /// Most accepted connections that wait for an opener, in all.
-pub const CONNECTIONS_WAITING_MAX: usize = 1024;
+pub const CONNECTIONS_WAITING_MAX: usize = 512;
 /// Most accepted connections of one uid that wait for an opener.
 pub const CONNECTIONS_WAITING_PER_UID_MAX: usize = 256;
 /// Most other children of a broker at once: dispatcher, scanner, rule readers, and what hangs.
@@ -124,3 +124,16 @@ pub const OPENER_SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Directories that a walk holds open at once; deeper ones are reopened by `..` and compared.
 pub const OPEN_DIRECTORIES_MAX: usize = 64;
+
+/// A broker with sockets does not start with a lower limit on open files. It needs one descriptor for
+/// each opener and each connection that waits, and its dispatcher one for each opener and each worker.
+pub const DESCRIPTORS_MIN: u64 = 1024;
+
+/// A client that has an opener must begin its first scan within this.
+pub const START_WAIT: Duration = Duration::from_secs(10);
+/// A client that owes the next word, within a scan or between two, is dismissed after this.
+pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// The same for one that does not take what it is told, or may still be reading it.
+pub const CLIENT_UNREAD_MAX: Duration = Duration::from_secs(600);
+/// A client that waits for the source of its targets says so at least this often.
+pub const WAITING_INTERVAL: Duration = Duration::from_secs(10);

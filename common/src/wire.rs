@@ -106,7 +106,10 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
     Ok(message)
 }
 
-/// `Err(WireError::Bound(what))` unless `holds`.
-pub(crate) fn bound(holds: bool, what: &'static str) -> Result<(), WireError> {
+/// For [`Message::check`].
+///
+/// # Errors
+/// `WireError::Bound(what)` unless `holds`.
+pub fn bound(holds: bool, what: &'static str) -> Result<(), WireError> {
     if holds { Ok(()) } else { Err(WireError::Bound(what)) }
 }

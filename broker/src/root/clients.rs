@@ -21,6 +21,7 @@ use log::{debug, error, warn};
 
 use super::peer::Peer;
 use super::policy::{Authorization, Grant, authorise};
+use super::shares::may_take;
 use super::spawn::{self, OpenerChannel};
 use super::{Broker, End};
 use crate::dispatch_link::BrokerToDispatcher;
@@ -42,7 +43,8 @@ pub struct Opener {
 
 /// A connection that waits for an opener.
 pub struct Waiting {
-    connection: OwnedFd,
+    /// Unread.
+    pub connection: OwnedFd,
     grant: Rc<Grant>,
 }
 
@@ -58,7 +60,7 @@ impl Broker {
         };
         let Peer { uid, gid, pid, .. } = peer;
         match authorise(&peer, self.settings.mode) {
-            Authorization::Allowed(_) if !self.may_wait(uid) => {
+            Authorization::Allowed(_) if !self.may_serve(uid) && !self.may_wait(uid) => {
                 debug!("connection: uid {uid} gid {gid} pid {pid} refused: too many wait");
                 refuse(connection, Refusal::TooManyConnections);
             }
@@ -75,53 +77,52 @@ impl Broker {
     }
 
     fn may_wait(&self, uid: u32) -> bool {
-        let of_user = self.waiting.iter().filter(|other| other.grant.caller_uid() == uid).count();
-        self.waiting.len() < CONNECTIONS_WAITING_MAX && of_user < CONNECTIONS_WAITING_PER_UID_MAX
+        let waiting = self.waiting.iter().map(|waiting| waiting.grant.caller_uid());
+        may_take(uid, waiting, CONNECTIONS_WAITING_MAX, CONNECTIONS_WAITING_PER_UID_MAX)
     }
 
-    /// Hands waiting connections to openers, as far as the caps allow.
+    /// Whether this user may have another opener at work. An idle one counts for nobody: it makes room.
+    fn may_serve(&self, uid: u32) -> bool {
+        let busy = self.openers.values().filter(|opener| opener.busy);
+        let busy = busy.map(|opener| opener.grant.caller_uid());
+        // Openers that were killed but hang in the kernel count until they are gone.
+        let hanging = self.children.iter().map(|(_, owner)| *owner);
+        let all = if uid == 0 { OPENERS_MAX } else { OPENERS_MAX - OPENERS_FOR_ROOT };
+        may_take(uid, busy.chain(hanging), all, OPENERS_PER_UID_MAX)
+    }
+
+    /// Hands waiting connections to openers, as far as the shares of their users allow.
     pub(super) fn hand_over(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
-            let mut openers = self.openers.iter();
-            let idle = openers.find(|(_, opener)| !opener.busy && *opener.grant == *waiting.grant);
-            let id = match idle.map(|(id, _)| *id) {
-                Some(id) => id,
-                None if !self.has_room(waiting.grant.caller_uid()) => {
-                    self.waiting.push_back(waiting);
-                    continue;
+            if !self.may_serve(waiting.grant.caller_uid()) {
+                self.waiting.push_back(waiting);
+                continue;
+            }
+            let idle = self.idle_opener(|opener| *opener.grant == *waiting.grant);
+            match idle.map_or_else(|| self.start_opener(&waiting.grant), Ok) {
+                Ok(id) => self.serve(id, waiting),
+                Err(error) => {
+                    error!("cannot start an opener: {error}");
+                    refuse(waiting.connection, Refusal::Overloaded);
+                    self.served();
                 }
-                None => match self.start_opener(&waiting.grant) {
-                    Ok(id) => id,
-                    Err(error) => {
-                        error!("cannot start an opener: {error}");
-                        refuse(waiting.connection, Refusal::Overloaded);
-                        self.served();
-                        continue;
-                    }
-                },
-            };
-            self.serve(id, &waiting.connection);
+            }
         }
     }
 
-    /// Whether another opener may be started; an idle one of somebody else makes room.
-    fn has_room(&mut self, uid: u32) -> bool {
-        // Openers that were killed but hang in the kernel count until they are gone.
-        let hanging = self.children.iter().filter(|(_, owner)| *owner == uid).count();
-        let owners = self.openers.values().map(|opener| opener.grant.caller_uid());
-        let of_user = owners.filter(|owner| *owner == uid).count();
-        if of_user.saturating_add(hanging) >= OPENERS_PER_UID_MAX {
-            return false;
-        }
-        let limit = if uid == 0 { OPENERS_MAX } else { OPENERS_MAX - OPENERS_FOR_ROOT };
-        if self.openers.len().saturating_add(self.children.len()) < limit {
-            return true;
-        }
-        let idle = self.openers.iter().find(|(_, opener)| !opener.busy).map(|(id, _)| *id);
-        idle.inspect(|id| self.drop_opener(*id, "makes room")).is_some()
+    fn idle_opener(&self, fits: impl Fn(&Opener) -> bool) -> Option<OpenerId> {
+        let mut openers = self.openers.iter();
+        openers.find(|(_, opener)| !opener.busy && fits(opener)).map(|(id, _)| *id)
+    }
+
+    fn end_idle(&mut self, why: &str, fits: impl Fn(&Opener) -> bool) -> bool {
+        self.idle_opener(fits).inspect(|id| self.drop_opener(*id, why)).is_some()
     }
 
     fn start_opener(&mut self, grant: &Rc<Grant>) -> io::Result<OpenerId> {
+        if self.openers.len().saturating_add(self.children.len()) >= OPENERS_MAX {
+            self.end_idle("makes room", |_| true);
+        }
         let (child, channel, lease) = spawn::opener(grant, self.settings.plan.scanner_uid)?;
         let (pid, caller_uid) = (child.id(), grant.caller_uid());
         self.tell_dispatcher(BrokerToDispatcher::Opener { pid, caller_uid }, Some(lease));
@@ -132,13 +133,16 @@ impl Broker {
         Ok(self.next_opener)
     }
 
-    fn serve(&mut self, id: OpenerId, connection: &OwnedFd) {
+    fn serve(&mut self, id: OpenerId, waiting: Waiting) {
         let Some(opener) = self.openers.get_mut(&id) else {
             return;
         };
         opener.busy = true;
-        if let Err(error) = opener.channel.send(&BrokerToOpener::Serve, &[connection.as_fd()]) {
+        if let Err(error) =
+            opener.channel.send(&BrokerToOpener::Serve, &[waiting.connection.as_fd()])
+        {
             self.drop_opener(id, &error.to_string());
+            self.waiting.push_back(waiting);
         }
     }
 
@@ -178,18 +182,13 @@ impl Broker {
     }
 
     /// Ends openers that have been idle for long.
-    pub(super) fn retire_openers(&mut self, now: Instant) {
-        let is_old = |since| now.saturating_duration_since(since) >= OPENER_IDLE;
-        let openers = self.openers.iter();
-        let old = openers.filter(|(_, opener)| !opener.busy && is_old(opener.since));
-        for id in old.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.drop_opener(id, "idle for long");
-        }
+    pub(super) fn retire_openers(&mut self) {
+        while self.end_idle("idle for long", |opener| opener.since.elapsed() >= OPENER_IDLE) {}
     }
 }
 
 /// Tells a client that it is refused, if it listens, and closes.
-fn refuse(connection: OwnedFd, refusal: Refusal) {
+pub(super) fn refuse(connection: OwnedFd, refusal: Refusal) {
     // Accepted without blocking, so this does not wait either.
     if let Err(error) = fdpass::send(&connection.into(), &refusal.message(), &[]) {
         debug!("refusal not delivered: {error}");

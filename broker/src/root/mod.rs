@@ -15,6 +15,7 @@ pub mod peer;
 pub mod policy;
 pub mod privilege;
 pub mod sanitize;
+pub mod shares;
 pub mod spawn;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,13 +26,16 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::ChannelError;
-use fdbroker_common::limits::{CHILDREN_MAX, MESSAGES_PER_TURN, OPENER_IDLE};
+use fdbroker_common::limits::{CHILDREN_MAX, DESCRIPTORS_MIN, MESSAGES_PER_TURN};
 use fdbroker_common::paths;
+use fdbroker_common::refusal::Refusal;
 use log::{error, info};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{Resource, getrlimit};
 
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
 use clients::{Opener, OpenerId, Waiting};
@@ -45,7 +49,10 @@ const ACCEPTS_PER_TURN: usize = 16;
 /// Seconds that the dispatcher may take to have room for a message.
 const DISPATCHER_PATIENCE_S: u32 = 10;
 
-/// How long nothing is accepted when there is no descriptor left.
+/// How often idle openers are looked at, in milliseconds.
+const RETIRE_LOOK_MS: u16 = 5_000;
+
+/// How long we sleep when a connection can be neither accepted nor refused.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long children may take to end when the broker ends.
@@ -69,8 +76,8 @@ pub struct Broker {
     dir: Option<RuntimeDir>,
     signals: SignalFd,
     clients: Option<OwnedFd>,
-    /// Until when nothing is accepted, because there was no descriptor left to accept with.
-    paused_until: Option<Instant>,
+    /// Given up for a moment, so that a connection can be refused when there is no other descriptor.
+    spare: Option<OwnedFd>,
     /// The connection of a private broker, until scans can be served.
     private: Option<OwnedFd>,
     dispatcher: DispatcherChannel,
@@ -89,6 +96,12 @@ impl Broker {
     /// # Errors
     /// One line for the administrator.
     pub fn start(settings: Settings, private: Option<OwnedFd>) -> Result<Self, String> {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        if private.is_none() && files < DESCRIPTORS_MIN {
+            return Err(format!(
+                "the limit on open files is {files}, {DESCRIPTORS_MIN} are needed; raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+            ));
+        }
         let executable = settings.plan.starts_scanner.then(spawn::find_scanner).transpose()?;
         let dir = settings.runtime_dir.as_deref();
         let dir = dir.map(|path| RuntimeDir::claim(path, settings.is_system())).transpose()?;
@@ -107,9 +120,9 @@ impl Broker {
             settings,
             executable,
             dir,
+            spare: signals.as_fd().try_clone_to_owned().ok(),
             signals,
             clients: None,
-            paused_until: None,
             private,
             dispatcher,
             waiting: VecDeque::new(),
@@ -126,15 +139,13 @@ impl Broker {
     /// When poll(2) fails, which nothing explains but a broken invariant.
     pub fn run(mut self) -> io::Result<End> {
         loop {
-            let now = Instant::now();
-            self.paused_until = self.paused_until.filter(|until| *until > now);
-            self.retire_openers(now);
+            self.retire_openers();
             self.hand_over();
             if let Some(end) = self.end.take() {
                 self.close();
                 return Ok(end);
             }
-            for id in self.wait(now)? {
+            for id in self.wait()? {
                 self.hear_opener(id);
             }
             self.hear_signals();
@@ -143,31 +154,25 @@ impl Broker {
         }
     }
 
-    /// Waits for an event. Returns the openers that have said something; the rest is looked at anyway.
-    fn wait(&self, now: Instant) -> io::Result<Vec<OpenerId>> {
+    /// Waits for an event. Forgets waiting connections whose client has gone, and returns the openers
+    /// that have said something; the rest is looked at anyway.
+    fn wait(&mut self) -> io::Result<Vec<OpenerId>> {
         let openers = self.openers.values().map(|opener| opener.channel.as_fd());
-        let mut fds: Vec<PollFd<'_>> = openers
-            .chain([self.signals.as_fd(), self.dispatcher.as_fd()])
-            .chain(self.clients.as_ref().filter(|_| self.paused_until.is_none()).map(AsFd::as_fd))
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        match poll(&mut fds, self.timeout(now)) {
+        let others = [self.signals.as_fd(), self.dispatcher.as_fd()];
+        let heard = openers.chain(others).chain(self.clients.as_ref().map(AsFd::as_fd));
+        let unheard = self.waiting.iter().map(|waiting| waiting.connection.as_fd());
+        let unheard = unheard.map(|fd| PollFd::new(fd, PollFlags::empty()));
+        let mut fds: Vec<PollFd<'_>> =
+            unheard.chain(heard.map(|fd| PollFd::new(fd, PollFlags::POLLIN))).collect();
+        let idle = self.openers.values().any(|opener| !opener.busy);
+        match poll(&mut fds, if idle { RETIRE_LOOK_MS.into() } else { PollTimeout::NONE }) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let heard = self.openers.keys().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(true));
-        Ok(heard.map(|(id, _)| *id).collect())
-    }
-
-    /// Until the next opener has been idle for long.
-    fn timeout(&self, now: Instant) -> PollTimeout {
-        let idle = self.openers.values().filter(|opener| !opener.busy);
-        let retire = idle.filter_map(|opener| opener.since.checked_add(OPENER_IDLE));
-        let next = retire.chain(self.paused_until).min();
-        next.map_or(PollTimeout::NONE, |at| {
-            let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);
-            PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
-        })
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        let mut ready = ready.into_iter();
+        self.waiting.retain(|_| !ready.next().unwrap_or(true));
+        Ok(self.openers.keys().zip(ready).filter_map(|(id, said)| said.then_some(*id)).collect())
     }
 
     fn hear_signals(&mut self) {
@@ -228,7 +233,8 @@ impl Broker {
                 self.children.push((child, 0));
                 self.tell_dispatcher(BrokerToDispatcher::RuleReader, Some(link));
             }
-            Err(error) => self.finish(End::Failed(format!("cannot read rules: {error}"))),
+            // The dispatcher misses it, and asks again.
+            Err(error) => error!("cannot read rules: {error}"),
         }
     }
 
@@ -260,19 +266,32 @@ impl Broker {
 
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let (Some(listener), None) = (&self.clients, self.paused_until) else {
-                return;
-            };
-            match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            match self.accept_one() {
                 Ok(connection) => self.admit(connection),
-                Err(rustix::io::Errno::AGAIN) => return,
-                // EMFILE and the like: the connection stays in the kernel's queue.
-                Err(error) => {
-                    self.paused_until = Instant::now().checked_add(ACCEPT_PAUSE);
-                    return error!("accept: {error}");
-                }
+                Err(Errno::AGAIN) => return,
+                Err(error) => return self.turn_away(error),
             }
         }
+    }
+
+    fn accept_one(&self) -> rustix::io::Result<OwnedFd> {
+        let socket = self.clients.as_ref().ok_or(Errno::AGAIN)?;
+        accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+    }
+
+    /// Accepts in the place of the spare descriptor, to say that there is no other. The kernel may ask for
+    /// one even when nobody waits to be accepted.
+    fn turn_away(&mut self, why: Errno) {
+        self.spare = None;
+        match self.accept_one() {
+            Ok(client) => {
+                error!("a connection was refused: {why}");
+                clients::refuse(client, Refusal::Overloaded);
+            }
+            Err(Errno::AGAIN) => {}
+            Err(_) => std::thread::sleep(ACCEPT_PAUSE),
+        }
+        self.spare = self.signals.as_fd().try_clone_to_owned().ok();
     }
 
     /// Everything that we started ends with us.
@@ -284,22 +303,14 @@ impl Broker {
         for id in self.openers.keys().copied().collect::<Vec<_>>() {
             self.drop_opener(id, "the broker ends");
         }
-        // The dispatcher is deaf to signals and ends with its link.
+        // The dispatcher is deaf to signals and ends with its link; then fdscand and rule readers with theirs.
         let _ = rustix::net::shutdown(&self.dispatcher, rustix::net::Shutdown::Both);
-        for (child, _) in &self.children {
-            let process = rustix::process::Pid::from_child(child);
-            // The scanner takes its workers along.
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
-        }
         let deadline = Instant::now() + END_GRACE;
-        loop {
-            self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
-            if self.children.is_empty() || Instant::now() >= deadline {
-                break;
-            }
+        while !self.children.is_empty() && Instant::now() < deadline {
             let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             let _ = poll(&mut fds, PollTimeout::from(100_u8));
             while let Ok(Some(_)) = self.signals.read_signal() {}
+            self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
         }
         // What is left hangs in the kernel, or does not listen.
         self.children.drain(..).for_each(|(child, _)| drop(spawn::end(child)));
@@ -307,10 +318,8 @@ impl Broker {
 }
 
 fn watch_signals() -> nix::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
-        set.add(signal);
-    }
+    let signals = [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
+    let set: SigSet = signals.into_iter().collect();
     set.thread_block()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
