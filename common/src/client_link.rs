@@ -28,6 +28,8 @@ pub enum ClientToOpener {
     Targets(Vec<Target>),
     /// No more targets; `Done` follows once all are scanned.
     End,
+    /// Within a scan: the next targets, or the end, are not known yet.
+    Waiting,
 }
 
 /// Choices for one scan.
@@ -102,10 +104,13 @@ impl fmt::Display for Refusal {
             }
             Self::TooManyConnections => "too many connections of this user; try again later",
             Self::NotAllowed => "this broker does not serve this user",
-            Self::Overloaded => "the broker could not start an opener; see its log",
+            Self::Overloaded => "the broker could not serve the connection: out of processes, memory or descriptors; try again later, and see its log",
             Self::BadPattern => "malformed exclude pattern",
             Self::ForeignRoot => {
                 "links cannot be followed for a caller with another root directory or mount namespace; scan without -L"
+            }
+            Self::Silent => {
+                "the broker has closed the connection, because nothing was asked for or read for too long; connect again"
             }
         })
     }
@@ -119,7 +124,7 @@ impl Message for ClientToOpener {
         match self {
             Self::Targets(targets) => targets.len(),
             Self::Start(options) => usize::from(options.follow_links),
-            Self::End => 0,
+            Self::End | Self::Waiting => 0,
         }
     }
 
@@ -139,7 +144,7 @@ impl Message for ClientToOpener {
                     "length of a target's name",
                 )
             }
-            Self::End => Ok(()),
+            Self::End | Self::Waiting => Ok(()),
         }
     }
 }

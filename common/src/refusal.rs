@@ -16,12 +16,14 @@ pub enum Refusal {
     TooManyConnections,
     /// The broker does not serve this user.
     NotAllowed,
-    /// The broker could not start an opener.
+    /// No process, memory or descriptor was left to serve it.
     Overloaded,
     /// An exclude pattern is none.
     BadPattern,
     /// Links cannot be followed for a client whose root directory or mount namespace is another.
     ForeignRoot,
+    /// The client kept an opener and did not say what it was to say next, or took no reports.
+    Silent,
 }
 
 impl Refusal {
@@ -47,6 +49,7 @@ mod tests {
             Refusal::Overloaded,
             Refusal::BadPattern,
             Refusal::ForeignRoot,
+            Refusal::Silent,
         ] {
             assert_eq!(decode(&refusal.message()), Ok(OpenerToClient::Refused(refusal)));
         }

@@ -53,6 +53,7 @@ fn find_all_clean(mut opener: Opener) {
                 let done = OpenerToClient::Done(clean_totals(std::mem::take(&mut found)));
                 opener.send(&done, &[]).unwrap();
             }
+            ClientToOpener::Waiting => {}
         }
     }
 }
@@ -198,7 +199,7 @@ fn totals_that_disagree_with_the_reports_are_no_good_end() {
         while let Ok((message, _)) = opener.receive() {
             match message {
                 ClientToOpener::Start(_) => opener.send(&accepted(), &[]).unwrap(),
-                ClientToOpener::Targets(_) => {}
+                ClientToOpener::Targets(_) | ClientToOpener::Waiting => {}
                 ClientToOpener::End => {
                     let done = OpenerToClient::Done(clean_totals(3));
                     opener.send(&done, &[]).unwrap();

@@ -118,6 +118,7 @@ fn client_rows() -> Vec<Row> {
         row("Start", &ClientToOpener::Start(ScanOptions::default())),
         row("Targets", &ClientToOpener::Targets(vec![target(0, "")])),
         row("End", &ClientToOpener::End),
+        row("Waiting", &ClientToOpener::Waiting),
         row("Refused", &OpenerToClient::Refused(Refusal::NoScanner)),
         row("Accepted", &OpenerToClient::Accepted { generation: GENERATION, rules: 0 }),
         row("Reports", &OpenerToClient::Reports(vec![report])),

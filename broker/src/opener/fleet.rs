@@ -129,6 +129,12 @@ impl Worker {
         self.in_hand.is_empty()
     }
 
+    /// How many files it has in hand.
+    #[must_use]
+    pub fn in_hand(&self) -> usize {
+        self.in_hand.len()
+    }
+
     /// Whether it could take a first batch at once.
     #[must_use]
     pub fn is_free(&self) -> bool {

@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::ChannelError;
 use fdbroker_common::client_link::Refusal;
@@ -19,11 +19,17 @@ use nix::sys::socket::{getsockopt, sockopt};
 
 use super::batch::Batch;
 use super::fleet::{Blame, Generation, Leftover, Why, Worker};
+use super::patience::Owes;
 use super::scan::Scan;
 use super::session::{FIRST_BATCH_FILES, Gone, Session};
 
+/// How long files wait that the kernel does not take: too many are in flight, of this user's in all. It
+/// sends no event when there are fewer again.
+const RETRY: Duration = Duration::from_millis(20);
+
 impl Session {
     pub(super) fn dispatch(&mut self) {
+        self.retry_at = None;
         let Some(scan) = &mut self.scan else {
             return;
         };
@@ -53,26 +59,36 @@ impl Session {
             };
             if let Some(back) = worker.pass(batch, bytes_max) {
                 back.files.into_iter().rev().for_each(|pending| scan.queue.put_back(pending));
+                self.retry_at = Instant::now().checked_add(RETRY);
                 return;
             }
         }
     }
 
-    /// Wants one worker more while files wait that no worker takes, and none without a scan.
+    /// Wants one worker more while files wait that no worker takes, none without a scan, and no other
+    /// while it is the client's turn.
     pub(super) fn ask_for_workers(&mut self) -> Result<(), Gone> {
         let held = u32::try_from(self.workers.len()).unwrap_or(WORKERS_MAX);
         let want = match &self.scan {
-            Some(scan) if scan.queue.len() >= FIRST_BATCH_FILES || scan.queue.has_suspect() => {
+            Some(scan)
+                if self.retry_at.is_none()
+                    && (scan.queue.len() >= FIRST_BATCH_FILES || scan.queue.has_suspect()) =>
+            {
                 held.saturating_add(1)
+            }
+            Some(scan)
+                if self.accepted && scan.queue.is_empty() && self.owes() != Owes::Nothing =>
+            {
+                held
             }
             Some(_) => held.max(1),
             None => 0,
         };
         let want = want.min(WORKERS_MAX);
-        if want == self.wanted || (want > 0 && want < self.wanted) {
+        if self.wanted.is_some_and(|told| want == told || (want > 0 && want < told)) {
             return Ok(());
         }
-        self.wanted = want;
+        self.wanted = Some(want);
         self.tell_dispatcher(OpenerToDispatcher::Want(want))
     }
 
@@ -93,7 +109,7 @@ impl Session {
                 return Ok(());
             };
             let lease = self.workers.remove(index).lease;
-            self.wanted = 0;
+            self.wanted = None;
             self.tell_dispatcher(OpenerToDispatcher::Return { lease })?;
         }
     }
@@ -149,7 +165,7 @@ impl Session {
                 }
                 DispatcherToOpener::Lost { lease, cause } => self.worker_lost(lease, cause),
                 DispatcherToOpener::NoScanner => {
-                    self.wanted = 0;
+                    self.wanted = Some(0);
                     if self.scan.is_some() {
                         return Err(self.refuse(Refusal::NoScanner));
                     }
@@ -189,7 +205,7 @@ impl Session {
             return;
         };
         let worker = self.workers.swap_remove(index);
-        self.wanted = 0;
+        self.wanted = None;
         let (Some(scan), Some(client)) = (&mut self.scan, &mut self.client) else {
             return;
         };

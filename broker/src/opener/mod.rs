@@ -12,9 +12,11 @@ pub mod filesystem;
 pub mod fleet;
 pub mod lending;
 pub mod open;
+pub mod patience;
 pub mod reports;
 pub mod scan;
 pub mod session;
+pub mod wait;
 pub mod walk;
 
 use std::io;

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::Duration;
 
+use fdbroker_common::limits::{OPEN_DIRECTORIES_MAX, TARGETS_PER_MESSAGE_MAX};
 use fdbroker_common::outcome::{Change, Failure, Outcome};
 use fdbroker_common::stamp::Stamp;
 use rustix::fs::{
@@ -18,7 +19,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::path::DecInt;
-use rustix::process::geteuid;
+use rustix::process::{Resource, geteuid, getrlimit};
 
 use node::{About, DirectoryNode, Node, ObjectId, Openable, RegularNode};
 
@@ -26,11 +27,15 @@ use node::{About, DirectoryNode, Node, ObjectId, Openable, RegularNode};
 /// millisecond, so a file with a lease costs 15 ms at most.
 const REOPEN_ATTEMPTS_MAX: u32 = 5;
 
-/// What every opening needs: a verified /proc/self/fd and the own user id.
+/// Descriptors for anything but files on their way to workers: links, targets, directories, one look-up.
+const OTHER_DESCRIPTORS: usize = 2 * TARGETS_PER_MESSAGE_MAX + OPEN_DIRECTORIES_MAX + 32;
+
+/// What every opening needs: a verified /proc/self/fd, the own user id and the limit on open files.
 #[derive(Debug)]
 pub struct OpenContext {
     descriptors: OwnedFd,
     uid: u32,
+    descriptors_max: usize,
 }
 
 /// A regular file of a real file system, opened read-only as the caller. Only this can be sent to a
@@ -74,7 +79,14 @@ impl OpenContext {
         if fstatfs(&descriptors)?.f_type != PROC_SUPER_MAGIC {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "/proc is not a procfs"));
         }
-        Ok(Self { descriptors, uid: geteuid().as_raw() })
+        let limit = getrlimit(Resource::Nofile).current;
+        let descriptors_max = limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+        Ok(Self { descriptors, uid: geteuid().as_raw(), descriptors_max })
+    }
+
+    /// How many files may be open for so many workers, so that the limit is never reached.
+    pub(in crate::opener) fn files_max(&self, workers: usize) -> usize {
+        self.descriptors_max.saturating_sub(OTHER_DESCRIPTORS).saturating_sub(workers).max(1)
     }
 
     /// Opens a file for reading.

@@ -11,6 +11,8 @@ use fdbroker_common::limits::{PROGRESS_INTERVAL, REPORT_BYTES_SOFT_MAX, REPORTS_
 use fdbroker_common::outcome::Outcome;
 use fdbroker_common::totals::Totals;
 
+use super::patience::Patience;
+
 /// What the rest of a report takes in a message, generously.
 const REPORT_OVERHEAD_BYTES: usize = 48;
 
@@ -24,18 +26,22 @@ pub struct Client {
     bytes: usize,
     unsent: std::collections::VecDeque<OpenerToClient>,
     last_sent: Instant,
+    /// How long it is waited for.
+    pub patience: Patience,
 }
 
 impl Client {
     /// Takes the connection.
     #[must_use]
     pub fn new(channel: ClientChannel) -> Self {
+        let now = Instant::now();
         Self {
             channel,
             gathered: Vec::new(),
             bytes: 0,
             unsent: std::collections::VecDeque::new(),
-            last_sent: Instant::now(),
+            last_sent: now,
+            patience: Patience::new(now),
         }
     }
 
@@ -56,7 +62,9 @@ impl Client {
     /// # Errors
     /// As [`Channel::receive`].
     pub fn receive(&mut self) -> Result<(ClientToOpener, Vec<std::os::fd::OwnedFd>), ChannelError> {
-        self.channel.receive()
+        let received = self.channel.receive()?;
+        self.patience.heard(Instant::now());
+        Ok(received)
     }
 
     /// Adds a report to the next message.
@@ -98,8 +106,10 @@ impl Client {
         while let Some(message) = self.unsent.front() {
             match self.channel.send(message, &[]) {
                 Ok(()) => {
-                    self.unsent.pop_front();
                     self.last_sent = Instant::now();
+                    let is_report = matches!(message, OpenerToClient::Reports(_));
+                    self.patience.took(is_report, self.last_sent);
+                    self.unsent.pop_front();
                 }
                 Err(ChannelError::WouldBlock) => return Ok(()),
                 Err(error) => return Err(error),
@@ -115,9 +125,9 @@ impl Client {
         }
     }
 
-    /// When the next sign of life is due.
+    /// When the next sign of life is due; none while it does not take what it was told.
     #[must_use]
     pub fn next_event(&self) -> Option<Instant> {
-        self.last_sent.checked_add(PROGRESS_INTERVAL)
+        self.last_sent.checked_add(PROGRESS_INTERVAL).filter(|_| self.keeps_up())
     }
 }

@@ -125,6 +125,12 @@ impl Scan {
         self.all_told && !self.has_work() && self.queue.is_empty()
     }
 
+    /// Whether only the client knows how it goes on, once no worker has anything in hand.
+    #[must_use]
+    pub fn awaits_word(&self) -> bool {
+        !self.all_told && !self.has_work() && self.queue.is_empty()
+    }
+
     /// Opens the next file, or enters the next directory. With rules that look at names, a file whose
     /// name cannot be told whole is not judged.
     pub fn step(&mut self, client: &mut Client, wants_names: bool) {

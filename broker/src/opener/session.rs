@@ -1,9 +1,10 @@
 //! The opener's loop: one client at a time, from `Serve` to `Idle`.
 //!
 //! Runs in the opener, single-threaded. Each turn opens as many files as there is room for, passes
-//! them to the least loaded worker, sends what the client takes, and then waits for the next event.
+//! them to the least loaded worker, sends what the client takes, and then waits for the next event
+//! (`wait`). A client that keeps it waiting for too long (`patience`) is dismissed.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -11,13 +12,15 @@ use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Refusal};
 use fdbroker_common::generation::GenerationId;
 use fdbroker_common::lease_link::OpenerToDispatcher;
+use fdbroker_common::limits::MESSAGES_PER_TURN;
 use fdbroker_common::opener_link::{BrokerToOpener, OpenerToBroker};
 use fdbroker_common::rule_table::RuleTable;
 use fdbroker_common::totals::Totals;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 
 use super::fleet::{Generation, Worker};
 use super::open::OpenContext;
+use super::patience::Owes;
 use super::reports::Client;
 use super::scan::Scan;
 use super::{BrokerChannel, DispatcherChannel};
@@ -29,7 +32,7 @@ pub(super) const FIRST_BATCH_FILES: usize = 16;
 
 /// Everything that an opener has.
 pub struct Session {
-    broker: BrokerChannel,
+    pub(super) broker: BrokerChannel,
     pub(super) dispatcher: DispatcherChannel,
     /// User id that a worker must have.
     pub(super) scanner_uid: u32,
@@ -37,22 +40,16 @@ pub struct Session {
     pub(super) client: Option<Client>,
     pub(super) workers: Vec<Worker>,
     pub(super) tables: Option<(GenerationId, Rc<RuleTable>)>,
-    pub(super) wanted: u32,
+    /// What the dispatcher was told last, if that still holds.
+    pub(super) wanted: Option<u32>,
+    /// When files are passed again that the kernel did not take, because too many are in flight.
+    pub(super) retry_at: Option<Instant>,
     pub(super) scan: Option<Scan>,
     /// Whether the client has been told that the scan began.
     pub(super) accepted: bool,
     /// The rules that the client was told last.
     pub(super) announced: Option<GenerationId>,
     totals: Totals,
-}
-
-/// What poll(2) found.
-struct Ready {
-    broker: PollFlags,
-    dispatcher: PollFlags,
-    /// Leases of the workers that have said something.
-    workers: Vec<u32>,
-    client: PollFlags,
 }
 
 /// Why a client is not served any longer.
@@ -79,7 +76,8 @@ impl Session {
             client: None,
             workers: Vec::new(),
             tables: None,
-            wanted: 0,
+            wanted: Some(0),
+            retry_at: None,
             scan: None,
             accepted: false,
             announced: None,
@@ -96,7 +94,12 @@ impl Session {
             match self.turn() {
                 Ok(()) => {}
                 Err(Gone::Client) => self.dismiss()?,
-                Err(Gone::Link(error)) => return Err(error),
+                Err(Gone::Link(error)) => {
+                    if matches!(error, ChannelError::DescriptorsLost) {
+                        self.refuse(Refusal::Overloaded);
+                    }
+                    return Err(error);
+                }
             }
         }
     }
@@ -116,15 +119,34 @@ impl Session {
             }
             client.flush().map_err(|_| Gone::Client)?;
         }
+        let owes = self.owes();
+        if self.client.as_mut().is_some_and(|client| client.patience.is_over(owes, now)) {
+            return Err(self.refuse(Refusal::Silent));
+        }
         self.wait(now)
     }
 
+    /// What the client is to do before anything goes on.
+    pub(super) fn owes(&self) -> Owes {
+        let at_work = || !self.workers.iter().all(Worker::is_idle);
+        match (&self.client, &self.scan) {
+            (None, _) => Owes::Nothing,
+            (Some(client), _) if !client.keeps_up() => Owes::Reading,
+            (Some(_), Some(scan)) if !scan.awaits_word() || at_work() => Owes::Nothing,
+            (Some(_), _) => Owes::Word,
+        }
+    }
+
     /// Whether a file may be opened now.
-    fn may_open(&self) -> bool {
+    pub(super) fn may_open(&self) -> bool {
         let keeps_up = self.client.as_ref().is_some_and(Client::keeps_up);
-        self.accepted
-            && keeps_up
-            && self.scan.as_ref().is_some_and(|scan| scan.has_work() && scan.queue.has_room())
+        let in_hand = self.workers.iter().map(Worker::in_hand).sum::<usize>();
+        let files_max = self.context.files_max(self.workers.len());
+        let has_room = |scan: &Scan| {
+            scan.queue.has_room() && scan.queue.len().saturating_add(in_hand) < files_max
+        };
+        let may = |scan: &Scan| scan.has_work() && has_room(scan);
+        self.accepted && keeps_up && self.scan.as_ref().is_some_and(may)
     }
 
     fn open_files(&mut self) {
@@ -177,47 +199,6 @@ impl Session {
         Ok(())
     }
 
-    fn poll(&self, now: Instant) -> Result<Ready, Gone> {
-        let watched: Vec<(u32, BorrowedFd<'_>)> =
-            self.workers.iter().filter_map(|worker| Some((worker.lease, worker.fd()?))).collect();
-        let mut fds = vec![
-            PollFd::new(self.broker.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.dispatcher.as_fd(), PollFlags::POLLIN),
-        ];
-        fds.extend(watched.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
-        if let Some(client) = &self.client {
-            let mut events = PollFlags::empty();
-            let listens = self.scan.as_ref().is_none_or(Scan::wants_targets);
-            events.set(PollFlags::POLLIN, listens);
-            events.set(PollFlags::POLLOUT, !client.keeps_up());
-            fds.push(PollFd::new(client.fd(), events));
-        }
-        match poll(&mut fds, self.timeout(now)) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => return Err(Gone::Link(ChannelError::Io(error.into()))),
-        }
-        let mut events = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-        let mut next = || events.next().unwrap_or(PollFlags::empty());
-        let (broker, dispatcher) = (next(), next());
-        let speaks = |(lease, _): &(u32, _)| (!next().is_empty()).then_some(*lease);
-        let workers = watched.iter().filter_map(speaks).collect();
-        let client = events.next().unwrap_or(PollFlags::empty());
-        Ok(Ready { broker, dispatcher, workers, client })
-    }
-
-    fn timeout(&self, now: Instant) -> PollTimeout {
-        if self.may_open() {
-            return PollTimeout::ZERO;
-        }
-        let per_file = self.scan.as_ref().map(Scan::file_deadline);
-        let deadlines = self.workers.iter().filter_map(|worker| worker.deadline(per_file?));
-        let alive = self.client.as_ref().filter(|_| self.accepted).and_then(Client::next_event);
-        deadlines.chain(alive).min().map_or(PollTimeout::NONE, |at| {
-            let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);
-            PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
-        })
-    }
-
     fn hear_broker(&mut self) -> Result<(), Gone> {
         loop {
             match self.broker.receive() {
@@ -253,13 +234,17 @@ impl Session {
     }
 
     fn hear_client(&mut self) -> Result<(), Gone> {
-        while self.scan.as_ref().is_none_or(Scan::wants_targets) {
-            let Some(client) = &mut self.client else {
+        for _ in 0..MESSAGES_PER_TURN {
+            let listens = self.scan.as_ref().is_none_or(Scan::wants_targets);
+            let Some(client) = self.client.as_mut().filter(|_| listens) else {
                 return Ok(());
             };
             let (message, descriptors) = match client.receive() {
                 Ok(received) => received,
                 Err(ChannelError::WouldBlock) => return Ok(()),
+                Err(ChannelError::DescriptorsLost) => {
+                    return Err(self.refuse(Refusal::Overloaded));
+                }
                 Err(_) => return Err(Gone::Client),
             };
             match (message, &mut self.scan) {
@@ -280,6 +265,7 @@ impl Session {
                     scan.add(targets, descriptors)
                 }
                 (ClientToOpener::End, Some(scan)) if scan.takes_targets() => scan.all_told(),
+                (ClientToOpener::Waiting, Some(_)) => {}
                 _ => return Err(Gone::Client),
             }
         }
@@ -302,7 +288,8 @@ impl Session {
         }
         self.accepted = false;
         self.client = None;
-        self.wanted = 0;
+        self.wanted = Some(0);
+        self.retry_at = None;
         for worker in std::mem::take(&mut self.workers) {
             let lease = worker.lease;
             // One that is busy with files that nobody waits for any more is not at fault.

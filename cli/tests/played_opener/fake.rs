@@ -124,6 +124,7 @@ fn serve(mut opener: Opener, mut decide: impl FnMut(&WireTarget, &OwnedFd) -> Ve
                 let done = OpenerToClient::Done(std::mem::take(&mut totals));
                 opener.send(&done, &[]).unwrap();
             }
+            ClientToOpener::Waiting => {}
         }
     }
 }

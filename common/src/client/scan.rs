@@ -19,7 +19,7 @@ use super::target::TargetSource;
 use super::{Client, Link};
 use crate::channel::ChannelError;
 use crate::client_link::{ClientToOpener, OpenerToClient, ScanOptions};
-use crate::limits::{OPENER_SILENCE_MAX, SCANNER_WAIT, TEMPLATE_START};
+use crate::limits::{OPENER_SILENCE_MAX, SCANNER_WAIT, TEMPLATE_START, WAITING_INTERVAL};
 use crate::totals::Totals;
 
 /// Pause where there is nothing to poll: the kernel takes no more descriptors although the socket
@@ -46,6 +46,8 @@ pub struct Scan<'c, S> {
     rules: Option<Rules>,
     heard: bool,
     silent_for: Duration,
+    /// When we said something last.
+    said: Instant,
     finished: bool,
     failed: bool,
 }
@@ -75,6 +77,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             rules: None,
             heard: false,
             silent_for: Duration::ZERO,
+            said: Instant::now(),
             finished: false,
             failed: false,
         }
@@ -199,6 +202,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             Ok(()) => {
                 self.outgoing = None;
                 self.congested = false;
+                self.said = Instant::now();
                 Ok(true)
             }
             Err(ChannelError::WouldBlock) => Ok(false),
@@ -221,8 +225,18 @@ impl<'c, S: TargetSource> Scan<'c, S> {
                 self.outgoing = Some(message);
                 Ok(true)
             }
+            // Whoever feeds us may be slow; the opener is to know that we are there.
+            Fed::Nothing if self.feed.awaited().is_some() && self.until_waiting().is_zero() => {
+                self.outgoing = Some((ClientToOpener::Waiting, Vec::new()));
+                Ok(true)
+            }
             Fed::Nothing => Ok(self.has_ready()),
         }
+    }
+
+    /// Time until we must say that we wait for the source.
+    fn until_waiting(&self) -> Duration {
+        WAITING_INTERVAL.saturating_sub(self.said.elapsed())
     }
 
     /// Waits until the peer or the source has something, or there is room to send.
@@ -237,6 +251,9 @@ impl<'c, S: TargetSource> Scan<'c, S> {
         }
         let link = self.link.as_ref().ok_or(ClientError::Lost)?;
         let mut waited = vec![PollFd::new(link, wanted)];
+        if !blocked && self.feed.awaited().is_some() {
+            timeout = timeout.min(self.until_waiting());
+        }
         match self.feed.awaited().filter(|_| !blocked) {
             Some(Some(source)) => waited.push(PollFd::from_borrowed_fd(source, PollFlags::IN)),
             Some(None) => timeout = timeout.min(PAUSE),
@@ -295,7 +312,40 @@ impl<S: TargetSource> Iterator for Scan<'_, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::Channel;
     use crate::client::Target;
+
+    /// A source that is never ready.
+    struct Slow;
+
+    impl TargetSource for Slow {
+        fn next_target(&mut self) -> std::task::Poll<Option<Target>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_scan_that_waits_for_its_source_says_so_every_ten_seconds() {
+        let (ours, theirs) = Link::pair().unwrap();
+        let mut opener = Channel::<OpenerToClient, ClientToOpener>::adopt(theirs).unwrap();
+        let mut client = Client::from_connection(ours.into_descriptor()).unwrap();
+        let mut scan = client.scan(ScanOptions::default(), Slow);
+        for _ in 0..3 {
+            scan.step().unwrap();
+        }
+        assert!(matches!(opener.receive(), Ok((ClientToOpener::Start(_), _))));
+        opener.set_nonblocking(true).unwrap();
+        assert!(matches!(opener.receive(), Err(ChannelError::WouldBlock)));
+        for _ in 0..2 {
+            assert!(scan.until_waiting() <= Duration::from_secs(10));
+            scan.said -= Duration::from_secs(10);
+            for _ in 0..3 {
+                scan.step().unwrap();
+            }
+            assert!(matches!(opener.receive(), Ok((ClientToOpener::Waiting, _))));
+            assert!(matches!(opener.receive(), Err(ChannelError::WouldBlock)));
+        }
+    }
 
     #[test]
     fn a_peer_that_is_silent_too_long_is_an_error_not_a_hang() {
