@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod leases;
 pub mod openers;
+pub mod outbox;
 pub mod scanner;
 pub mod templates;
 
@@ -19,7 +20,7 @@ use fdbroker_common::admin_link::Status;
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::limits::{RULE_ERROR_BYTES_MAX, SCANNER_WAIT};
 use fdbroker_common::stdio::take_channel;
-use log::{debug, error, info, warn};
+use log::{debug, error, warn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{SocketFlags, accept_with};
 
@@ -37,12 +38,17 @@ pub const ROLE: &str = "--dispatcher";
 
 type BrokerChannel = Channel<DispatcherToBroker, BrokerToDispatcher>;
 
+/// How long nothing is accepted after it could not be: the limit on open files is reached.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// All state of the dispatcher.
 pub struct Dispatcher {
     broker: BrokerChannel,
     plan: Plan,
     scanner_socket: Option<OwnedFd>,
     admin_socket: Option<OwnedFd>,
+    /// Until when nothing is accepted.
+    accept_paused: Option<Instant>,
     openers: BTreeMap<OpenerId, Opener>,
     next_opener: OpenerId,
     scanner: Scanner,
@@ -100,6 +106,7 @@ pub fn run() -> io::Result<()> {
         plan,
         admin_socket: sockets.pop(),
         scanner_socket: sockets.pop(),
+        accept_paused: None,
         openers: BTreeMap::new(),
         next_opener: 0,
         scanner: Scanner::absent(now),
@@ -129,6 +136,8 @@ impl Dispatcher {
             self.expect_answers(now)?;
             self.distribute(now);
             self.flush_templates()?;
+            self.flush_openers();
+            self.accept_paused = self.accept_paused.filter(|until| *until > now);
             for source in self.wait(now).map_err(ChannelError::from)? {
                 self.handle(source)?;
             }
@@ -139,12 +148,14 @@ impl Dispatcher {
         match source {
             Source::Broker => return self.hear_broker(),
             Source::ScannerSocket => {
-                if let Some(connection) = accept(self.scanner_socket.as_ref()) {
+                let accepted = accept(self.scanner_socket.as_ref());
+                if let Some(connection) = self.accepted(accepted) {
                     self.admit_scanner(connection);
                 }
             }
             Source::AdminSocket => {
-                if let Some(connection) = accept(self.admin_socket.as_ref()) {
+                let accepted = accept(self.admin_socket.as_ref());
+                if let Some(connection) = self.accepted(accepted) {
                     self.admit_admin(connection);
                 }
             }
@@ -158,10 +169,13 @@ impl Dispatcher {
     }
 
     fn wait(&self, now: Instant) -> io::Result<Vec<Source>> {
+        let accepts = self.accept_paused.is_none();
+        let [scanner, admin] = [&self.scanner_socket, &self.admin_socket]
+            .map(|socket| socket.as_ref().filter(|_| accepts).map(AsFd::as_fd));
         let sources: Vec<(Source, BorrowedFd<'_>)> = [
             (Source::Broker, Some(self.broker.as_fd())),
-            (Source::ScannerSocket, self.scanner_socket.as_ref().map(AsFd::as_fd)),
-            (Source::AdminSocket, self.admin_socket.as_ref().map(AsFd::as_fd)),
+            (Source::ScannerSocket, scanner),
+            (Source::AdminSocket, admin),
             (Source::RuleReader, self.scanner.reader_fd()),
             (Source::Supervisor, self.scanner.supervisor_fd()),
         ]
@@ -187,9 +201,13 @@ impl Dispatcher {
         let demands = self.demands();
         let waiting = demands.iter().any(|demand| self.pool.held_by(demand.opener).is_empty());
         let absent = self.scanner.absent_since.filter(|_| !demands.is_empty());
+        let unsent = self.openers.values().any(Opener::has_unsent);
+        let retry = unsent.then(|| now.checked_add(outbox::RETRY)).flatten();
         let next = [self.pool.next_event(waiting), self.scanner.next_event(now)]
             .into_iter()
             .flatten()
+            .chain(retry)
+            .chain(self.accept_paused)
             .chain(absent.and_then(|since| since.checked_add(SCANNER_WAIT)))
             .min();
         next.map_or(PollTimeout::NONE, |at| {
@@ -202,6 +220,11 @@ impl Dispatcher {
         loop {
             let (message, mut descriptors) = match self.broker.receive() {
                 Err(ChannelError::WouldBlock) => return Ok(()),
+                // An opener ends without its link; scanner and rule reader are asked for again.
+                Err(ChannelError::DescriptorsLost) => {
+                    self.warn_rarely("the limit on open files is reached: a link was lost");
+                    continue;
+                }
                 received => received?,
             };
             match (message, descriptors.pop()) {
@@ -214,6 +237,19 @@ impl Dispatcher {
                 _ => return Err(ChannelError::Closed),
             }
         }
+    }
+
+    /// What was accepted. If nothing can be, because there is no descriptor left, it is not tried again
+    /// at once: the connection stays in the kernel's queue.
+    fn accepted(&mut self, accepted: rustix::io::Result<OwnedFd>) -> Option<OwnedFd> {
+        let error = match accepted {
+            Ok(connection) => return Some(connection),
+            Err(rustix::io::Errno::AGAIN) => return None,
+            Err(error) => error,
+        };
+        self.warn_rarely(&format!("accept: {error}"));
+        self.accept_paused = Instant::now().checked_add(ACCEPT_PAUSE);
+        None
     }
 
     /// Asks the broker for something.
@@ -237,13 +273,7 @@ impl Dispatcher {
     }
 }
 
-fn accept(listener: Option<&OwnedFd>) -> Option<OwnedFd> {
-    match accept_with(listener?, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-        Ok(connection) => Some(connection),
-        Err(rustix::io::Errno::AGAIN) => None,
-        Err(error) => {
-            info!("accept: {error}");
-            None
-        }
-    }
+fn accept(listener: Option<&OwnedFd>) -> rustix::io::Result<OwnedFd> {
+    let listener = listener.ok_or(rustix::io::Errno::AGAIN)?;
+    accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
 }

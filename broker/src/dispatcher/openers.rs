@@ -3,20 +3,22 @@
 //! Runs in the dispatcher. Does what `leases.rs` decides. An opener that breaks the protocol loses its
 //! lease link, and with it its workers.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Instant;
 
-use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::channel::ChannelError;
 use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
 use fdbroker_common::limits::{MESSAGES_PER_TURN, SCANNER_WAIT};
 use log::debug;
 
 use super::Dispatcher;
 use super::leases::{Act, Demand, OpenerId, WorkerId};
+use super::outbox::Outbox;
 
 /// One opener.
 pub struct Opener {
-    channel: Channel<DispatcherToOpener, OpenerToDispatcher>,
+    link: Outbox,
     /// Process id, for people.
     pub pid: u32,
     /// For whom it works.
@@ -30,7 +32,13 @@ pub struct Opener {
 impl Opener {
     /// Descriptor to poll.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
+        self.link.fd()
+    }
+
+    /// Whether a message to it waits.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.link.has_unsent()
     }
 
     /// Whether it wants or has workers.
@@ -43,14 +51,10 @@ impl Opener {
 impl Dispatcher {
     /// The broker has started an opener.
     pub(super) fn adopt_opener(&mut self, pid: u32, caller_uid: u32, link: OwnedFd) {
-        let channel = Channel::adopt(link).and_then(|channel| {
-            channel.set_nonblocking(true)?;
-            Ok(channel)
-        });
-        match channel {
-            Ok(channel) => {
+        match Outbox::adopt(link) {
+            Ok(link) => {
                 self.next_opener = self.next_opener.wrapping_add(1);
-                let opener = Opener { channel, pid, caller_uid, want: 0, since: Instant::now() };
+                let opener = Opener { link, pid, caller_uid, want: 0, since: Instant::now() };
                 self.openers.insert(self.next_opener, opener);
             }
             Err(error) => debug!("opener {pid}: {error}"),
@@ -63,7 +67,7 @@ impl Dispatcher {
             let Some(opener) = self.openers.get_mut(&id) else {
                 return;
             };
-            match opener.channel.receive() {
+            match opener.link.receive() {
                 Ok((OpenerToDispatcher::Want(workers), _)) => {
                     opener.want = workers;
                     opener.since = Instant::now();
@@ -102,10 +106,10 @@ impl Dispatcher {
                 Act::Abandon(opener, lease) => {
                     self.status.workers_lost = self.status.workers_lost.saturating_add(1);
                     let cause = LossCause::Killed;
-                    self.tell(opener, &DispatcherToOpener::Lost { lease, cause });
+                    self.tell(opener, DispatcherToOpener::Lost { lease, cause });
                 }
                 Act::Recall(opener, lease) => {
-                    self.tell(opener, &DispatcherToOpener::Recall { lease });
+                    self.tell(opener, DispatcherToOpener::Recall { lease });
                 }
             }
         }
@@ -132,6 +136,7 @@ impl Dispatcher {
         ) else {
             return self.end_worker(worker);
         };
+        let descriptors = vec![Rc::new(connection), Rc::clone(&ready.table)];
         let message = DispatcherToOpener::Lease {
             lease,
             generation: ready.generation,
@@ -139,8 +144,7 @@ impl Dispatcher {
             wants_names: ready.wants_names,
         };
         opener.since = Instant::now();
-        let sent = opener.channel.send(&message, &[connection.as_fd(), ready.table.as_fd()]);
-        if let Err(error) = sent {
+        if let Err(error) = opener.link.send(message, descriptors) {
             self.drop_opener(id, &error);
         }
     }
@@ -160,7 +164,7 @@ impl Dispatcher {
             let was_lost = cause != LossCause::Exit(0);
             let lost = &mut self.status.workers_lost;
             *lost = lost.saturating_add(u64::from(was_lost));
-            self.tell(opener, &DispatcherToOpener::Lost { lease, cause });
+            self.tell(opener, DispatcherToOpener::Lost { lease, cause });
         }
     }
 
@@ -174,15 +178,24 @@ impl Dispatcher {
             if let Some(opener) = self.openers.get_mut(&demand.opener) {
                 opener.want = 0;
             }
-            self.tell(demand.opener, &DispatcherToOpener::NoScanner);
+            self.tell(demand.opener, DispatcherToOpener::NoScanner);
         }
     }
 
-    fn tell(&mut self, id: OpenerId, message: &DispatcherToOpener) {
+    fn tell(&mut self, id: OpenerId, message: DispatcherToOpener) {
         if let Some(opener) = self.openers.get_mut(&id)
-            && let Err(error) = opener.channel.send(message, &[])
+            && let Err(error) = opener.link.send(message, Vec::new())
         {
             // An opener that does not read what little we say is stuck.
+            self.drop_opener(id, &error);
+        }
+    }
+
+    /// Sends what openers could not take before.
+    pub(super) fn flush_openers(&mut self) {
+        let openers = self.openers.iter_mut();
+        let gone = openers.filter_map(|(id, opener)| Some((*id, opener.link.flush().err()?)));
+        for (id, error) in gone.collect::<Vec<_>>() {
             self.drop_opener(id, &error);
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::escape::Escaped;
-use fdbroker_common::limits::{MESSAGES_PER_TURN, RULE_FILES_MAX, SCANNER_ANSWER};
+use fdbroker_common::limits::{MESSAGES_PER_TURN, RULE_FILES_MAX, SCANNER_ANSWER, TEMPLATE_START};
 use fdbroker_common::scanner_link::{BrokerToSupervisor, SupervisorToBroker};
 use log::{debug, info, warn};
 use serde_bytes::ByteBuf;
@@ -49,8 +49,8 @@ pub struct Scanner {
     /// The rule reader, and what has come from it.
     reader: Option<ReaderChannel>,
     coming: Rules,
-    /// Whether rules have been asked for.
-    pub(super) reading: bool,
+    /// Since when rules have been asked for.
+    pub(super) reading: Option<Instant>,
     /// Whether they are to be read once more after those that are being loaded.
     pub(super) again: bool,
     next_template: u32,
@@ -89,7 +89,13 @@ impl Scanner {
     /// Whether rules are on their way to a template, or it is loading them.
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.reading || !self.asked.is_empty() || self.has_loading_template()
+        self.reading.is_some() || !self.asked.is_empty() || self.has_loading_template()
+    }
+
+    /// Until when the rules must have been read.
+    fn reading_due(&self) -> Option<Instant> {
+        let bound = if self.reader.is_some() { TEMPLATE_START } else { SCANNER_ANSWER };
+        self.reading.and_then(|since| since.checked_add(bound))
     }
 
     /// When something must be done even if nothing happens.
@@ -99,7 +105,8 @@ impl Scanner {
         let restart = self.restart.map(|(at, _)| at).filter(|_| self.lacks_template());
         let asked =
             self.asked.values().filter_map(|(_, since)| since.checked_add(SCANNER_ANSWER)).min();
-        let own = [respawn, restart, self.greeting_due, asked].into_iter().flatten();
+        let own = [respawn, restart, self.greeting_due, asked, self.reading_due()];
+        let own = own.into_iter().flatten();
         self.template_events(now).chain(own).min()
     }
 }
@@ -128,6 +135,9 @@ impl Dispatcher {
     pub(super) fn expect_answers(&mut self, now: Instant) -> Result<(), ChannelError> {
         if let Some(template) = self.pool.hung_template(now) {
             self.lose_template(template, "it does not answer")?;
+        }
+        if self.scanner.reading_due().is_some_and(|at| at <= now) {
+            self.rules_refused(b"the rules were not read in time")?;
         }
         let asked = self.scanner.asked.values().map(|(_, since)| *since).min();
         if asked.is_some_and(|since| now.saturating_duration_since(since) >= SCANNER_ANSWER) {
@@ -209,15 +219,20 @@ impl Dispatcher {
 
     /// Asks the broker for the rules, unless they are on their way.
     pub(super) fn read_rules(&mut self) -> Result<(), ChannelError> {
-        if std::mem::replace(&mut self.scanner.reading, true) {
+        if self.scanner.reading.is_some() {
             return Ok(());
         }
+        self.scanner.reading = Some(Instant::now());
         self.scanner.coming = Rules::default();
         self.ask(&DispatcherToBroker::ReadRules)
     }
 
     /// The broker has started a rule reader.
     pub(super) fn adopt_rule_reader(&mut self, link: OwnedFd) -> Result<(), ChannelError> {
+        if self.scanner.reading.is_none() {
+            // It comes too late.
+            return Ok(());
+        }
         let reader = ReaderChannel::adopt(link)?;
         reader.set_nonblocking(true)?;
         self.scanner.reader = Some(reader);
@@ -252,7 +267,7 @@ impl Dispatcher {
 
     /// All rule files have come: a template is started for them.
     fn rules_complete(&mut self) -> Result<(), ChannelError> {
-        self.scanner.reading = false;
+        self.scanner.reading = None;
         self.scanner.reader = None;
         let rules = std::mem::take(&mut self.scanner.coming);
         if rules.0.is_empty() {
@@ -276,7 +291,7 @@ impl Dispatcher {
 
     /// New rules cannot be used. The old ones go on; a broker that has never served ends.
     pub(super) fn rules_refused(&mut self, reason: &[u8]) -> Result<(), ChannelError> {
-        self.scanner.reading = false;
+        self.scanner.reading = None;
         self.scanner.reader = None;
         let line = format!("rules refused: {}", Escaped(reason));
         self.note_error(line.clone());

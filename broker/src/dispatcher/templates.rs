@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::{Channel, ChannelError};
@@ -37,7 +38,7 @@ pub struct Ready {
     /// Whether jobs must carry names.
     pub wants_names: bool,
     /// Table of rule names, unread.
-    pub table: OwnedFd,
+    pub table: Rc<OwnedFd>,
 }
 
 impl Scanner {
@@ -157,6 +158,7 @@ impl Dispatcher {
                 (TemplateToBroker::Ready { generation, rules, wants_names }, Some(table))
                     if !was_ready =>
                 {
+                    let table = Rc::new(table);
                     template.ready = Some(Ready { generation, rules, wants_names, table });
                     self.switch_to(number, generation, rules)?;
                 }
