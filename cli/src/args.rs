@@ -5,11 +5,15 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser};
 use fdbroker_common::client_link::ScanOptions;
 use fdbroker_common::limits::{EXCLUDE_BYTES_MAX, EXCLUDES_MAX, STREAM_BYTES_MAX};
+
+/// How long a broker that went away in the middle of a scan is waited for, at most.
+const BROKER_WAIT: Duration = Duration::from_secs(30);
 
 /// Scan files with sealed, unprivileged workers.
 #[derive(Debug, Parser)]
@@ -52,7 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_filesize: Option<u64>,
 
-    /// Give a file up after this time (1 to 3600)
+    /// Give a file up after this time (1 to 3600); a broker that went away is waited for as long, and
+    /// for 30 seconds at most
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub timeout: Option<u32>,
 
@@ -130,6 +135,13 @@ impl Args {
                 .map(|pattern| pattern.as_bytes().to_vec().into())
                 .collect(),
         }
+    }
+
+    /// How long a broker that went away is waited for.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        let timeout = self.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        timeout.map_or(BROKER_WAIT, |timeout| timeout.min(BROKER_WAIT))
     }
 
     /// Most bytes that are copied from a pipe or terminal.
@@ -267,6 +279,15 @@ mod tests {
         };
         assert_eq!(args.scan_options(), expected);
         assert_eq!(args.stream_bytes_max(), 1024);
+    }
+
+    #[test]
+    fn a_broker_is_waited_for_as_long_as_a_file_and_never_long() {
+        for (arguments, seconds) in
+            [(&["x"][..], 30), (&["--timeout", "2", "x"], 2), (&["--timeout", "900", "x"], 30)]
+        {
+            assert_eq!(read(arguments).unwrap().patience(), Duration::from_secs(seconds));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Runs as the user. A broker that was named is used or its absence is an error; only when none was
 //! named does a private one step in. It never talks to a broker of a third user unless that was named.
 
+mod again;
 mod private;
 
 use std::io;
@@ -17,6 +18,7 @@ use rustix::process::geteuid;
 
 use crate::args::Args;
 use crate::output::{name, plain};
+use again::{Origin, Replacement};
 use private::PrivateBroker;
 
 /// How long a broker that has no scanner yet is waited for, and how often it is looked at.
@@ -91,6 +93,7 @@ pub struct Broker {
     /// Declared first, so that the connection is closed before the private broker is waited for.
     client: Client,
     private: Option<PrivateBroker>,
+    origin: Origin,
 }
 
 impl Broker {
@@ -106,11 +109,11 @@ impl Broker {
             return Self::start(args.rules.as_deref());
         }
         if let Some(dir) = &args.runtime_dir {
-            return Ok(Self::shared(connect(dir)?));
+            return Ok(Self::shared(connect(dir)?, dir.clone(), true));
         }
         for dir in default_runtime_dirs().filter(|dir| is_inhabited(dir)) {
             match connect(&dir) {
-                Ok(client) if is_trusted(&client) => return Ok(Self::shared(client)),
+                Ok(client) if is_trusted(&client) => return Ok(Self::shared(client, dir, false)),
                 Ok(_) | Err(BrokerError::Stale(_) | BrokerError::Absent(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -118,18 +121,20 @@ impl Broker {
         Self::start(None)
     }
 
-    fn shared(client: Client) -> Self {
-        Self { client, private: None }
+    fn shared(client: Client, dir: PathBuf, named: bool) -> Self {
+        Self { client, private: None, origin: Origin::Shared(dir, named) }
     }
 
     fn start(rules: Option<&Path>) -> Result<Self, BrokerError> {
         let (private, client) = PrivateBroker::start(rules)?;
-        Ok(Self { client, private: Some(private) })
+        let origin = Origin::Private(rules.map(Path::to_owned), false);
+        Ok(Self { client, private: Some(private), origin })
     }
 
-    /// The connection.
-    pub fn client(&mut self) -> &mut Client {
-        &mut self.client
+    /// The connection, and what replaces it when it is lost.
+    pub fn client(&mut self) -> (&mut Client, Replacement<'_>) {
+        let Self { client, private, origin } = self;
+        (client, Replacement { origin, private })
     }
 
     /// Whether it serves this process alone.
@@ -142,7 +147,7 @@ impl Broker {
     /// into what is left to be told: nothing if the broker has told it already.
     #[must_use]
     pub fn finish(self, error: Option<ClientError>) -> Option<String> {
-        let Self { client, private } = self;
+        let Self { client, private, .. } = self;
         drop(client);
         let ended = private.map(PrivateBroker::finish);
         let error = error?;

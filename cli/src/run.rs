@@ -7,6 +7,7 @@ use std::io::{self, StdoutLock};
 use std::time::Instant;
 
 use fdbroker_common::client::{ClientError, Event, Scan};
+use fdbroker_common::client_link::Refusal;
 
 use crate::args::Args;
 use crate::broker::{Broker, BrokerError};
@@ -56,7 +57,10 @@ fn scan(args: &Args) -> Result<u8, StartError> {
     let private = broker.is_private();
     let mut output = output(args);
     let begun = Instant::now();
-    let mut scan = broker.client().scan(args.scan_options(), targets);
+    let (client, mut replacement) = broker.client();
+    let mut scan = client
+        .scan(args.scan_options(), targets)
+        .resuming(args.patience(), |interruption| replacement.connect(interruption));
 
     let stopped = tell(&mut scan, &mut output, private).err();
 
@@ -95,6 +99,11 @@ fn tell(
                     &"fdscan: note: only the built-in EICAR test rule is loaded; use --rules DIR or put rules into /etc/fdbroker/rules.d",
                 );
             }
+            Event::Interrupted(refusal) => {
+                output.flush().map_err(Stopped::Output)?;
+                complain(&interrupted(refusal));
+            }
+            Event::Resumed => complain(&"fdscan: resumed"),
             Event::Accepted(_) | Event::Progress(_) => {}
         }
         if !scan.has_ready() {
@@ -102,6 +111,15 @@ fn tell(
         }
     }
     Ok(())
+}
+
+/// Whom the scan waits for.
+fn interrupted(refusal: Option<Refusal>) -> &'static str {
+    match refusal {
+        Some(Refusal::NoScanner) => "fdscan: the scanner went away; waiting for it to come back",
+        Some(_) => "fdscan: the broker is overloaded; waiting for it",
+        None => "fdscan: the broker went away; waiting for it to come back",
+    }
 }
 
 /// Ends a private broker, tells what went wrong and the counts, and decides the exit status.

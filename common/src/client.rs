@@ -27,6 +27,8 @@
 mod error;
 mod event;
 mod feed;
+mod ledger;
+mod resume;
 mod round;
 mod scan;
 mod spool;
@@ -42,6 +44,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 pub use error::ClientError;
 pub use event::{Event, Report, Rules};
+pub use resume::{Interruption, Reconnection};
 pub use scan::Scan;
 pub use spool::Spool;
 pub use target::{Target, TargetSource};

@@ -113,6 +113,7 @@ fn a_list_longer_than_a_round_goes_on_in_further_rounds() {
     let mut scan = client.scan(ScanOptions::default(), targets(40_000));
     let begun = scan.by_ref().filter(|event| matches!(event, Ok(Event::Accepted(_)))).count();
     assert_eq!((begun, scan.totals()), (2, clean_totals(40_000)));
+    drop(scan);
     drop(client);
     opener.join().unwrap();
 }
@@ -131,6 +132,7 @@ fn targets_that_cannot_be_opened_are_reported_and_counted() {
         .collect();
     assert_eq!(reports, [(0, "error"), (1, "clean")]);
     assert_eq!((scan.totals().errors, scan.totals().clean), (1, 1));
+    drop(scan);
     drop(client);
     opener.join().unwrap();
 }

@@ -51,7 +51,10 @@ impl Drop for Dir {
     }
 }
 
-/// A runtime directory in which somebody plays the opener for one connection.
+/// What an opener does with one connection.
+pub type Script = Box<dyn FnOnce(Opener) + Send>;
+
+/// A runtime directory in which somebody plays the opener, for one connection after the other.
 pub struct Fake {
     pub dir: Dir,
     playing: JoinHandle<()>,
@@ -59,6 +62,11 @@ pub struct Fake {
 
 impl Fake {
     pub fn start(script: impl FnOnce(Opener) + Send + 'static) -> Self {
+        Self::playing(vec![Box::new(script)])
+    }
+
+    /// Plays these, and then nobody listens any more.
+    pub fn playing(scripts: Vec<Script>) -> Self {
         let dir = Dir::new();
         let address = SocketAddrUnix::new(dir.0.join(paths::CLIENT_SOCKET)).unwrap();
         let flags = SocketFlags::CLOEXEC;
@@ -67,8 +75,10 @@ impl Fake {
         bind(&listener, &address).unwrap();
         listen(&listener, 1).unwrap();
         let playing = thread::spawn(move || {
-            let accepted = accept_with(&listener, flags).unwrap();
-            script(Opener::adopt(accepted).unwrap());
+            for script in scripts {
+                let accepted = accept_with(&listener, flags).unwrap();
+                script(Opener::adopt(accepted).unwrap());
+            }
         });
         Self { dir, playing }
     }
@@ -98,7 +108,7 @@ impl Fake {
     }
 }
 
-fn serve(mut opener: Opener, mut decide: impl FnMut(&WireTarget, &OwnedFd) -> Vec<Report>) {
+pub fn serve(mut opener: Opener, mut decide: impl FnMut(&WireTarget, &OwnedFd) -> Vec<Report>) {
     let mut totals = Totals::default();
     let mut options = ScanOptions::default();
     while let Ok((message, descriptors)) = opener.receive() {

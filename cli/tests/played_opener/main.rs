@@ -6,3 +6,4 @@ mod ctl;
 mod fake;
 mod input;
 mod output;
+mod resume;

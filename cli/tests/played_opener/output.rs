@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::fake::{Dir, Fake, accepted, fdscan, found, report, status, stderr, stdout};
-use fdbroker_common::client_link::{OpenerToClient, Refusal, Target};
+use crate::fake::{Dir, Fake, fdscan, found, report, status, stderr, stdout};
+use fdbroker_common::client_link::{OpenerToClient, Refusal};
 use fdbroker_common::outcome::{Change, Failure, Limit, Outcome, SkipReason};
 use serde_json::{Value, json};
 
@@ -162,37 +162,6 @@ fn a_refusal_is_told_and_is_no_result() {
     assert_eq!(stdout(&output), "");
     assert_eq!(stderr(&output), "fdscan: this broker does not serve this user\n");
     assert_eq!(status(&output), Some(2));
-}
-
-fn lost_after(outcome: Outcome) -> Fake {
-    Fake::start(move |mut opener| {
-        opener.receive().unwrap();
-        opener.send(&accepted(), &[]).unwrap();
-        let target = Target { id: 0, name: b"/tmp".to_vec().into() };
-        opener.receive().unwrap();
-        let reports = vec![report(&target, b"", outcome)];
-        opener.send(&OpenerToClient::Reports(reports), &[]).unwrap();
-    })
-}
-
-#[test]
-fn a_lost_connection_is_never_clean() {
-    let output = lost_after(Outcome::Clean).scan(&["/tmp"]);
-    assert_eq!(stdout(&output), "/tmp: OK\n");
-    assert_eq!(
-        stderr(&output),
-        "fdscan: the broker closed the connection before the scan was finished\n"
-    );
-    assert_eq!(status(&output), Some(2));
-}
-
-#[test]
-fn a_lost_connection_does_not_undo_a_match() {
-    let output = lost_after(found(&["A"])).scan(&["--json", "/tmp"]);
-    assert_eq!(status(&output), Some(1));
-    let summary = &objects(&output)[1]["summary"];
-    assert_eq!(summary["matched"], json!(1));
-    assert!(summary["error"].as_str().unwrap().contains("closed the connection"));
 }
 
 #[test]

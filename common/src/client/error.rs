@@ -30,6 +30,9 @@ pub enum ClientError {
     /// No sign of life.
     #[error("the broker has not answered for {0} seconds")]
     Silent(u64),
+    /// It was interrupted and cannot go on by itself, though it was to: what happened, and why not.
+    #[error("{0}; the scan cannot go on by itself: {1}")]
+    Unresumable(String, &'static str),
     /// The options break a limit of the protocol.
     #[error("scan options: {0}")]
     Options(WireError),

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::client_link::Refusal;
 use crate::generation::GenerationId;
 use crate::outcome::Outcome;
 use crate::totals::Totals;
@@ -18,6 +19,13 @@ pub enum Event {
     Report(Report),
     /// Sign of life: the counts so far.
     Progress(Totals),
+    /// Nobody serves the scan any more: it was refused, or the connection was lost. It goes on by itself
+    /// if somebody does in time; see [`Scan::resuming`].
+    ///
+    /// [`Scan::resuming`]: super::Scan::resuming
+    Interrupted(Option<Refusal>),
+    /// It is served again.
+    Resumed,
 }
 
 /// The rules with which verdicts are made.

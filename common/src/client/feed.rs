@@ -3,13 +3,14 @@
 //! Runs in the user's process and touches no socket. It takes a target only when there is room for
 //! it, so that at most one message's worth of descriptors is open.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::Poll;
 
 use super::error::ClientError;
 use super::event::{Event, Report};
-use super::round::Round;
+use super::round::{Origin, Round};
 use super::target::{Target, TargetSource, join};
 use crate::client_link::{ClientToOpener, Target as WireTarget};
 use crate::limits::{MESSAGE_BYTES_MAX, TARGETS_PER_MESSAGE_MAX};
@@ -18,6 +19,9 @@ use crate::totals::Totals;
 
 /// Bound for the bytes around a name in a message, and around all of them.
 const TARGET_OVERHEAD_BYTES: usize = 16;
+
+/// Most descriptors that are kept for the case that the scan begins again.
+const KEPT_MAX: usize = 64;
 
 /// A message with its descriptors.
 pub(super) type Outgoing = (ClientToOpener, Vec<OwnedFd>);
@@ -30,13 +34,25 @@ pub(super) enum Fed {
     Nothing,
 }
 
+/// A target for which there is no room in the message or round at hand.
+struct Held {
+    position: u64,
+    name: Vec<u8>,
+    descriptor: OwnedFd,
+    origin: Origin,
+}
+
 /// The way of targets from their source into messages.
 pub(super) struct Feed<S> {
     pub(super) source: S,
     ended: bool,
     pending: bool,
-    /// Taken from the source, with its position, but without room in the message or round at hand.
-    held: Option<(u64, Vec<u8>, OwnedFd)>,
+    held: Option<Held>,
+    /// Targets of this round that are handed over once more, before any others.
+    again: VecDeque<u32>,
+    /// Whether targets are kept for that.
+    keeps: bool,
+    kept: usize,
     taken: u64,
     targets: Vec<WireTarget>,
     descriptors: Vec<OwnedFd>,
@@ -52,6 +68,9 @@ impl<S: TargetSource> Feed<S> {
             ended: false,
             pending: false,
             held: None,
+            again: VecDeque::new(),
+            keeps: false,
+            kept: 0,
             taken: 0,
             targets: Vec::new(),
             descriptors: Vec::new(),
@@ -70,6 +89,30 @@ impl<S: TargetSource> Feed<S> {
         self.pending.then(|| self.source.descriptor())
     }
 
+    /// From now on targets are kept as far as they cannot be had by their path.
+    pub(super) fn keep(&mut self) {
+        self.keeps = true;
+    }
+
+    /// Begins a round anew with these targets of it.
+    pub(super) fn begin_again(&mut self, again: VecDeque<u32>) {
+        // What was on its way into a message is among them. What is held has no id yet, and stays.
+        self.targets.clear();
+        self.descriptors.clear();
+        self.name_bytes = 0;
+        self.again = again;
+    }
+
+    /// Whether there are targets that are handed over once more.
+    pub(super) fn repeats(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Notes that a round is over, with all descriptors that were kept for it.
+    pub(super) fn round_over(&mut self) {
+        self.kept = 0;
+    }
+
     /// Makes the next message of the round and marks the round as ended with its last one. Puts
     /// reports on targets that could not be opened into `ready`.
     pub(super) fn next(
@@ -78,9 +121,11 @@ impl<S: TargetSource> Feed<S> {
         ready: &mut impl Extend<Event>,
     ) -> Result<Fed, ClientError> {
         self.pending = false;
-        let mut decided = 0;
-        self.unhold(round)?;
-        while self.held.is_none() && !self.ended && !self.pending {
+        let mut decided = self.repeat(round, ready);
+        if self.again.is_empty() {
+            self.unhold(round)?;
+        }
+        while self.held.is_none() && self.again.is_empty() && !self.ended && !self.pending {
             match self.source.next_target() {
                 Poll::Ready(Some(target)) => {
                     if let Some(report) = self.take(target) {
@@ -102,7 +147,7 @@ impl<S: TargetSource> Feed<S> {
             let descriptors = std::mem::take(&mut self.descriptors);
             return Ok(Fed::Message((ClientToOpener::Targets(targets), descriptors)));
         }
-        if self.pending {
+        if self.pending || !self.again.is_empty() {
             return Ok(Fed::Nothing);
         }
         // Either the source has ended or the round has no room for the held target.
@@ -110,18 +155,52 @@ impl<S: TargetSource> Feed<S> {
         Ok(Fed::Message((ClientToOpener::End, Vec::new())))
     }
 
+    /// Hands targets of this round over once more, as many as a message has room for. Tells how many
+    /// cannot be opened any more.
+    fn repeat(&mut self, round: &mut Round, ready: &mut impl Extend<Event>) -> usize {
+        let mut decided = 0;
+        while decided < TARGETS_PER_MESSAGE_MAX
+            && self.has_room(0)
+            && let Some(id) = self.again.pop_front()
+        {
+            match round.reopen(id) {
+                Ok((name, _)) if !self.has_room(name.len()) => {
+                    self.again.push_front(id);
+                    break;
+                }
+                Ok((name, descriptor)) => self.pack(id, name, descriptor),
+                Err(report) => {
+                    ready.extend(report.map(Event::Report));
+                    decided += 1;
+                }
+            }
+        }
+        decided
+    }
+
     /// Holds a target, or gives its report back if its outcome is known.
     fn take(&mut self, target: Target) -> Option<Report> {
         let position = self.taken;
         self.taken = self.taken.saturating_add(1);
+        let by_path = target.is_by_path();
         let (name, subject) = target.into_parts();
         match subject {
             Ok(descriptor) => {
-                self.held = Some((position, name, descriptor));
+                let origin = if by_path { Origin::Path } else { self.kept(&descriptor) };
+                self.held = Some(Held { position, name, descriptor, origin });
                 None
             }
             Err(outcome) => Some(self.decide(position, &name, outcome)),
         }
+    }
+
+    /// A duplicate of a descriptor, as long as there are few.
+    fn kept(&mut self, descriptor: &OwnedFd) -> Origin {
+        if !self.keeps || self.kept >= KEPT_MAX {
+            return Origin::Gone;
+        }
+        self.kept = self.kept.saturating_add(1);
+        descriptor.try_clone().map_or(Origin::Gone, Origin::Kept)
     }
 
     fn decide(&mut self, position: u64, name: &[u8], outcome: Outcome) -> Report {
@@ -129,24 +208,33 @@ impl<S: TargetSource> Feed<S> {
         Report { target: position, path: join(name, &[]), size: 0, outcome }
     }
 
+    /// Whether the message at hand has room for a target with a name of so many bytes.
+    fn has_room(&self, name_bytes: usize) -> bool {
+        let filled = self.name_bytes.saturating_add(name_bytes);
+        self.targets.len() < TARGETS_PER_MESSAGE_MAX
+            && filled.saturating_add(2 * TARGET_OVERHEAD_BYTES) <= MESSAGE_BYTES_MAX
+    }
+
     /// Moves the held target into the batch if batch and round have room.
     fn unhold(&mut self, round: &mut Round) -> Result<(), ClientError> {
-        let Some((position, name, descriptor)) = self.held.take() else {
+        let Some(held) = self.held.take() else {
             return Ok(());
         };
-        let bytes = name.len().saturating_add(TARGET_OVERHEAD_BYTES);
-        let filled = self.name_bytes.saturating_add(bytes);
-        let fits = self.targets.len() < TARGETS_PER_MESSAGE_MAX
-            && filled.saturating_add(TARGET_OVERHEAD_BYTES) <= MESSAGE_BYTES_MAX;
-        if !fits || round.is_full() {
-            self.held = Some((position, name, descriptor));
+        if !self.has_room(held.name.len()) || round.is_full() {
+            self.held = Some(held);
             return Ok(());
         }
-        let id = round.add(position, &name)?;
-        self.name_bytes = filled;
+        let Held { position, name, descriptor, origin } = held;
+        let id = round.add(position, &name, origin)?;
+        self.pack(id, name, descriptor);
+        Ok(())
+    }
+
+    fn pack(&mut self, id: u32, name: Vec<u8>, descriptor: OwnedFd) {
+        let bytes = name.len().saturating_add(TARGET_OVERHEAD_BYTES);
+        self.name_bytes = self.name_bytes.saturating_add(bytes);
         self.descriptors.push(descriptor);
         self.targets.push(WireTarget { id, name: name.into() });
-        Ok(())
     }
 }
 
@@ -174,7 +262,7 @@ mod tests {
         let mut feed = Feed::new(source);
         let mut rounds = Vec::new();
         loop {
-            let (mut round, mut sizes) = (Round::new(false), Vec::new());
+            let (mut round, mut sizes) = (Round::new(false, false), Vec::new());
             while let Fed::Message((message, descriptors)) =
                 feed.next(&mut round, &mut Vec::new()).unwrap()
             {
@@ -220,7 +308,7 @@ mod tests {
     fn a_name_too_long_for_a_message_is_an_error_of_that_target() {
         let mut feed = Feed::new(std::iter::once(target(vec![b'x'; PATH_BYTES_MAX + 1])));
         let mut ready = Vec::new();
-        let fed = feed.next(&mut Round::new(false), &mut ready).unwrap();
+        let fed = feed.next(&mut Round::new(false, false), &mut ready).unwrap();
         assert!(matches!(fed, Fed::Message((ClientToOpener::End, _))));
         assert_eq!((ready.len(), feed.decided.errors), (1, 1));
     }

@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use super::error::ClientError;
 use super::event::{Event, Rules};
 use super::feed::{Fed, Feed, Outgoing};
+use super::resume::{Interruption, Reconnection, Resumption};
 use super::round::Round;
 use super::target::TargetSource;
 use super::{Client, Link};
@@ -50,6 +51,7 @@ pub struct Scan<'c, S> {
     said: Instant,
     finished: bool,
     failed: bool,
+    resumption: Option<Resumption<'c>>,
 }
 
 /// The first message of a round. With links to be followed, the opener must know from which root
@@ -67,7 +69,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             client,
             link,
             feed: Feed::new(source),
-            round: Round::new(options.omit_clean),
+            round: Round::new(options.omit_clean, false),
             outgoing: Some(start(&options)),
             options,
             peer_left: false,
@@ -80,7 +82,27 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             said: Instant::now(),
             finished: false,
             failed: false,
+            resumption: None,
         }
+    }
+
+    /// Goes on by itself when the connection is lost, or when it is refused for want of a scanner after
+    /// it had begun: `connect` is asked again and again, for so long, until it has a connection.
+    ///
+    /// Targets that were not finished are handed over once more: those of [`Target::open`] are opened
+    /// again by their path, others are kept, at most 64 of them at a time. What was told is not told
+    /// again, except for a file that was told as something else and turns out to match.
+    ///
+    /// [`Target::open`]: super::Target::open
+    pub fn resuming(
+        mut self,
+        patience: Duration,
+        connect: impl FnMut(&Interruption<'_>) -> Reconnection + 'c,
+    ) -> Self {
+        self.resumption = Some(Resumption::new(patience, connect));
+        self.feed.keep();
+        self.round = Round::new(self.options.omit_clean, true);
+        self
     }
 
     /// Counts so far; final once the scan is finished.
@@ -88,7 +110,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
     pub fn totals(&self) -> Totals {
         let mut totals = self.totals;
         totals.merge(&self.feed.decided);
-        totals.merge(&self.round.reported());
+        totals.merge(&self.round.told());
         totals
     }
 
@@ -123,6 +145,43 @@ impl<'c, S: TargetSource> Scan<'c, S> {
         self.wait()
     }
 
+    fn advance(&mut self, really: bool) {
+        if let (true, Some(resumption)) = (really, &mut self.resumption) {
+            resumption.advance();
+        }
+    }
+
+    /// The connection is of no use any more, and with it ends whatever the opener still does for it.
+    /// Prepares to go on, or ends with the error.
+    fn interrupt(&mut self, error: ClientError) -> Result<(), ClientError> {
+        self.link = None;
+        let Some(resumption) = &mut self.resumption else {
+            return Err(error);
+        };
+        let reason = error.to_string();
+        resumption.interrupt(error)?;
+        match self.round.rewind() {
+            Ok(again) => self.feed.begin_again(again),
+            Err(why) => return Err(ClientError::Unresumable(reason, why)),
+        }
+        self.outgoing = Some(start(&self.options));
+        (self.peer_left, self.congested, self.heard) = (false, false, false);
+        self.silent_for = Duration::ZERO;
+        Ok(())
+    }
+
+    /// Gets on: by a step, or after an interruption by a new connection.
+    fn proceed(&mut self) -> Result<(), ClientError> {
+        match &mut self.resumption {
+            Some(resumption) if self.link.is_none() && resumption.is_open() => {
+                self.link = resumption.attempt()?.and_then(|mut client| client.link.take());
+                self.ready.extend(resumption.news());
+                Ok(())
+            }
+            _ => self.step().or_else(|error| self.interrupt(error)),
+        }
+    }
+
     fn link(&mut self) -> Result<&mut Link, ClientError> {
         self.link.as_mut().ok_or(ClientError::Lost)
     }
@@ -155,26 +214,33 @@ impl<'c, S: TargetSource> Scan<'c, S> {
                 let rules = Rules { generation, count: rules };
                 self.round.accept();
                 self.rules = Some(rules);
+                if self.resumption.as_mut().is_some_and(Resumption::accept) {
+                    self.ready.push_back(Event::Resumed);
+                }
                 self.ready.push_back(Event::Accepted(rules));
             }
             OpenerToClient::Reports(reports) => {
                 for report in reports {
-                    let report = self.round.report(report)?;
-                    self.ready.push_back(Event::Report(report));
+                    let report = self.round.report(report)?.map(Event::Report);
+                    self.advance(report.is_some());
+                    self.ready.extend(report);
                 }
             }
             OpenerToClient::Progress(totals) => {
                 let mut so_far = self.totals;
                 so_far.merge(&self.feed.decided);
-                so_far.merge(&totals);
+                let (most, is_more) = self.round.progress(&totals);
+                self.advance(is_more);
+                so_far.merge(&most);
                 self.ready.push_back(Event::Progress(so_far));
             }
             OpenerToClient::Done(_) if self.outgoing.is_some() => {
                 return Err(ClientError::protocol("done before everything was asked"));
             }
             OpenerToClient::Done(totals) => {
-                self.round.done(&totals)?;
+                let totals = self.round.done(&totals)?;
                 self.totals.merge(&totals);
+                self.advance(true);
                 self.next_round();
             }
         }
@@ -182,7 +248,8 @@ impl<'c, S: TargetSource> Scan<'c, S> {
     }
 
     fn next_round(&mut self) {
-        self.round = Round::new(self.options.omit_clean);
+        self.round = Round::new(self.options.omit_clean, self.resumption.is_some());
+        self.feed.round_over();
         if self.feed.is_empty() {
             self.finished = true;
             self.client.link = self.link.take();
@@ -230,7 +297,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
                 self.outgoing = Some((ClientToOpener::Waiting, Vec::new()));
                 Ok(true)
             }
-            Fed::Nothing => Ok(self.has_ready()),
+            Fed::Nothing => Ok(self.has_ready() || self.feed.repeats()),
         }
     }
 
@@ -299,8 +366,7 @@ impl<S: TargetSource> Iterator for Scan<'_, S> {
             if self.finished || self.failed {
                 return None;
             }
-            if let Err(error) = self.step() {
-                // The connection ends here, and with it whatever the opener still does for it.
+            if let Err(error) = self.proceed() {
                 self.link = None;
                 self.failed = true;
                 return Some(Err(error));

@@ -22,6 +22,8 @@ use crate::outcome::{Failure, Outcome};
 pub struct Target {
     name: Vec<u8>,
     subject: Result<OwnedFd, Outcome>,
+    /// Whether opening its name as a path gives it once more.
+    by_path: bool,
 }
 
 impl Target {
@@ -30,7 +32,7 @@ impl Target {
     pub fn open(path: &Path) -> Self {
         let name = path.as_os_str().as_encoded_bytes().to_vec();
         match openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(descriptor) => Self::from_descriptor(descriptor, name),
+            Ok(descriptor) => Self { by_path: true, ..Self::from_descriptor(descriptor, name) },
             Err(error) => Self::failed(name, error),
         }
     }
@@ -40,7 +42,7 @@ impl Target {
         if name.len() > PATH_BYTES_MAX {
             return Self::decided(name, Outcome::Error(Failure::PathTooLong));
         }
-        Self { name, subject: Ok(descriptor) }
+        Self { name, subject: Ok(descriptor), by_path: false }
     }
 
     /// Copies a stream to its end into sealed memory; waits for it. See [`Spool`] for not waiting.
@@ -65,7 +67,7 @@ impl Target {
 
     /// A target whose outcome is known already.
     pub fn decided(name: Vec<u8>, outcome: Outcome) -> Self {
-        Self { name, subject: Err(outcome) }
+        Self { name, subject: Err(outcome), by_path: false }
     }
 
     /// A target that could not be opened.
@@ -81,6 +83,11 @@ impl Target {
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.subject.as_ref().ok().map(AsFd::as_fd)
+    }
+
+    /// Whether opening its name as a path gives it once more.
+    pub(super) fn is_by_path(&self) -> bool {
+        self.by_path
     }
 
     pub(super) fn into_parts(self) -> (Vec<u8>, Result<OwnedFd, Outcome>) {
