@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use fdbroker_common::client::Target;
+use fdbroker_common::client_link::ScanOptions;
 use fdbroker_tests::files::{self, EICAR};
 use fdbroker_tests::{
     Caller, Env, Output, PATIENCE, Running, poll_until, proc, require_root, wait_until,
@@ -105,4 +107,30 @@ fn memory_does_not_grow_with_the_number_of_files() {
     for (before, after) in before.into_iter().zip(after) {
         assert!(after <= before + MIB, "{before:?} KiB became {after:?}");
     }
+}
+
+#[test]
+fn a_client_that_stays_without_a_scan_keeps_one_worker_and_no_others_come_and_go() {
+    require_root!();
+    let env = Env::build().broker_arg("--workers").broker_arg("2").start_spawned();
+    let directory = env.dir().join("t");
+    fill(&directory, 4_000);
+    let connection = env.connect(&Caller::user(2000));
+    let mut client = connection.client();
+    let mut both = false;
+    let mut scan = client.scan(ScanOptions::default(), std::iter::once(Target::open(&directory)));
+    for (nth, event) in (&mut scan).enumerate() {
+        event.expect("a scan");
+        both = both || (nth % 200 == 0 && env.status().workers_lent == 2);
+    }
+    assert!(both, "never more than one worker");
+    // None has come or gone for so many looks.
+    let mut last = (Vec::new(), 0);
+    let settled = poll_until("the same workers as before", PATIENCE, || {
+        let workers = env.named("fdscand-worker");
+        let same = workers == last.0 && env.status().workers_lent == 1;
+        last = (workers, if same { last.1 + 1 } else { 0 });
+        (last.1 == 50).then_some(())
+    });
+    assert!(settled.is_ok(), "{settled:?}: {:?}", env.status());
 }
