@@ -28,6 +28,7 @@ fn leaves_after(decide: impl Fn(&Target) -> Vec<Report> + Send + 'static) -> Scr
                         opener.send(&OpenerToClient::Reports(reports), &[]).unwrap();
                     }
                 }
+                ClientToOpener::Waiting => {}
                 ClientToOpener::End => return,
             }
         }
