@@ -36,7 +36,7 @@ impl Bounds for ClientToOpener {
                 assert!((1..=64).contains(&targets.len()));
                 assert!(targets.iter().all(|target| target.name.len() <= 40_960));
             }
-            Self::End => {}
+            Self::End | Self::Waiting => {}
         }
     }
 }

@@ -47,7 +47,7 @@ pub fn client_scan(data: &[u8]) {
                     assert!(report.path.starts_with(name), "{:?}", report.path);
                     reported.add(&report.outcome, 0);
                 }
-                Ok(Event::Progress(_)) => {}
+                Ok(Event::Progress(_) | Event::Interrupted(_) | Event::Resumed) => {}
                 Err(_) => failed = true,
             }
         }
