@@ -10,6 +10,9 @@ use crate::limits::{OPENERS_MAX, RULE_ERROR_BYTES_MAX};
 use crate::totals::Totals;
 use crate::wire::{Message, WireError, bound};
 
+/// Most callers whose lost workers are remembered.
+pub const PENALISED_MAX: usize = 1024;
+
 /// What an administrator asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminRequest {
@@ -71,6 +74,10 @@ pub struct Status {
     pub totals: Totals,
     /// Last error, for people; empty if none.
     pub last_error: String,
+    /// Workers that were to end and hang in the kernel.
+    pub workers_stuck: u32,
+    /// Callers that wait longer for workers now, because they have lost many.
+    pub penalised_uids: Vec<u32>,
 }
 
 /// One opener.
@@ -99,6 +106,7 @@ impl Message for AdminReply {
         match self {
             Self::Status(status) => {
                 bound(status.openers.len() <= OPENERS_MAX, "number of openers")?;
+                bound(status.penalised_uids.len() <= PENALISED_MAX, "number of penalised users")?;
                 bound(status.last_error.len() <= 2 * RULE_ERROR_BYTES_MAX, "length of an error")
             }
             Self::ReloadFailed { reason } => {

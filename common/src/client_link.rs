@@ -112,6 +112,9 @@ impl fmt::Display for Refusal {
             Self::Silent => {
                 "the broker has closed the connection, because nothing was asked for or read for too long; connect again"
             }
+            Self::WorkersHang => {
+                "too many scanner processes hang on files of this user; end the file system that does not answer (see fusermount -u, umount -f), or leave it out with --exclude or --one-file-system"
+            }
         })
     }
 }

@@ -38,6 +38,8 @@ pub enum DispatcherToOpener {
     },
     /// No scanner is connected, and none came within the bounded wait.
     NoScanner,
+    /// No worker is lent to this caller before some of those end that could not be ended.
+    WorkersHang,
 }
 
 /// Why a worker is gone.

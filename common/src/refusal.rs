@@ -24,6 +24,8 @@ pub enum Refusal {
     ForeignRoot,
     /// The client kept an opener and did not say what it was to say next, or took no reports.
     Silent,
+    /// Too many workers of this user hang in the kernel and cannot be ended.
+    WorkersHang,
 }
 
 impl Refusal {
@@ -50,6 +52,7 @@ mod tests {
             Refusal::BadPattern,
             Refusal::ForeignRoot,
             Refusal::Silent,
+            Refusal::WorkersHang,
         ] {
             assert_eq!(decode(&refusal.message()), Ok(OpenerToClient::Refused(refusal)));
         }

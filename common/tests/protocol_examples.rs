@@ -152,6 +152,7 @@ fn opener_rows() -> Vec<Row> {
         row("Recall", &DispatcherToOpener::Recall { lease }),
         row("Lost", &DispatcherToOpener::Lost { lease, cause: LossCause::Killed }),
         row("NoScanner", &DispatcherToOpener::NoScanner),
+        row("WorkersHang", &DispatcherToOpener::WorkersHang),
         row("Want", &OpenerToDispatcher::Want(0)),
         row("Return", &OpenerToDispatcher::Return { lease }),
         row("Discard", &OpenerToDispatcher::Discard { lease }),

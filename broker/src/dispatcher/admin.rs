@@ -140,6 +140,7 @@ impl Dispatcher {
     }
 
     fn snapshot(&self) -> Status {
+        let now = Instant::now();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (workers, lent) = self.pool.counts();
         let loaded = self.scanner.current.and_then(|number| self.scanner.loaded(number));
@@ -154,12 +155,14 @@ impl Dispatcher {
             dispatcher_pid: std::process::id(),
             scanner_pid: self.scanner.pid,
             scanner_uid: self.plan.scanner_uid,
-            uptime_s: Instant::now().saturating_duration_since(self.started).as_secs(),
+            uptime_s: now.saturating_duration_since(self.started).as_secs(),
             generation: loaded.map(|ready| ready.generation),
             rules: loaded.map_or(0, |ready| ready.rules),
             workers_max: count(self.workers_max),
             workers: count(workers),
             workers_lent: count(lent),
+            workers_stuck: count(self.pool.stuck(now)),
+            penalised_uids: self.penalties.penalised(now).collect(),
             openers: self.openers.iter().map(opener).take(OPENERS_MAX).collect(),
             ..self.status.clone()
         }

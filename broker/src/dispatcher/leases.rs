@@ -4,14 +4,18 @@
 //! back; a fresh one stands ready in its place. When all are lent and somebody waits, the user who
 //! holds most, or longest, is asked to give one back.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+mod lease;
+mod recall;
+pub mod stuck;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use fdbroker_common::limits::{
     LEASE_QUANTUM, RECALL_GRACE, RECALL_OVERDUE, SCANNER_ANSWER, WORKER_END,
 };
+use lease::{Lease, State};
 
 /// How long no worker is forked after one has ended unused; doubled with each further one in a row.
 const STILLBORN_WAIT: Duration = Duration::from_millis(10);
@@ -20,42 +24,6 @@ const STILLBORN_WAIT: Duration = Duration::from_millis(10);
 pub type WorkerId = (u32, u32);
 /// Names an opener.
 pub type OpenerId = u32;
-
-/// Who has a worker.
-#[derive(Debug)]
-enum State {
-    /// Asked for then, not there yet.
-    Forking(Instant),
-    /// Has never seen a file.
-    Fresh(OwnedFd),
-    /// Lent; its connection until that is on its way.
-    Lent(Lease, Option<OwnedFd>),
-    /// Its end has been asked for.
-    Ending,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Lease {
-    number: u32,
-    opener: OpenerId,
-    caller_uid: u32,
-    since: Instant,
-    recalled: Option<Instant>,
-    /// Since when its worker is to be ended.
-    discarded: Option<Instant>,
-    /// Whether it is to be ended because it was not returned.
-    unreturned: bool,
-}
-
-impl Lease {
-    fn is_stuck(&self, now: Instant) -> bool {
-        self.discarded.is_some_and(|at| now.saturating_duration_since(at) >= WORKER_END)
-    }
-
-    fn is_overdue(&self, now: Instant) -> bool {
-        self.recalled.is_some_and(|at| now.saturating_duration_since(at) >= RECALL_OVERDUE)
-    }
-}
 
 /// An opener that wants more workers than it has.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +34,27 @@ pub struct Demand {
     pub caller_uid: u32,
     /// How many it wants in all.
     pub want: usize,
+    /// How many its user may hold in all.
+    pub most: usize,
     /// Since when it has been waiting.
     pub since: Instant,
 }
 
+/// A lease whose worker has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Who had it.
+    pub opener: OpenerId,
+    /// Its number.
+    pub lease: u32,
+    /// For whom.
+    pub caller_uid: u32,
+    /// Whether its opener had it ended.
+    pub discarded: bool,
+}
+
 /// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Ask its template for this worker.
     Fork(WorkerId),
@@ -116,22 +99,27 @@ impl Pool {
                 Ok(())
             }
             // Its end was asked for before it came.
-            Some(State::Ending) => Ok(()),
+            Some(State::Ending(_)) => Ok(()),
             _ => Err("a worker that was not asked for"),
         }
     }
 
     /// A worker has ended. Tells whose it was.
-    pub fn ended(&mut self, id: WorkerId, now: Instant) -> Option<(OpenerId, u32)> {
+    pub fn ended(&mut self, id: WorkerId, now: Instant) -> Option<Ended> {
         match self.workers.remove(&id)? {
-            State::Lent(lease, _) => Some((lease.opener, lease.number)),
+            State::Lent(lease, _) => Some(Ended {
+                opener: lease.opener,
+                lease: lease.number,
+                caller_uid: lease.caller_uid,
+                discarded: lease.discarded.is_some() && !lease.unreturned,
+            }),
             State::Forking(_) | State::Fresh(_) => {
                 self.stillborn = self.stillborn.saturating_add(1);
                 let wait = STILLBORN_WAIT.saturating_mul(1 << self.stillborn.min(9));
                 self.no_fork_until = now.checked_add(wait);
                 None
             }
-            State::Ending => None,
+            State::Ending(_) => None,
         }
     }
 
@@ -182,9 +170,14 @@ impl Pool {
     }
 
     /// Marks a worker whose end has been asked for.
-    pub fn ending(&mut self, id: WorkerId) {
-        if let Some(state) = self.workers.get_mut(&id) {
-            *state = State::Ending;
+    pub fn ending(&mut self, id: WorkerId, now: Instant) {
+        match self.workers.get_mut(&id) {
+            None | Some(State::Ending(_)) => {}
+            Some(State::Lent(lease, _)) => {
+                let ending = lease.ending(now);
+                self.workers.insert(id, State::Ending(ending));
+            }
+            Some(state) => *state = State::ending_unused(now),
         }
     }
 
@@ -221,7 +214,8 @@ impl Pool {
             _ => None,
         });
         let leases = self.leases().filter_map(|(_, lease)| event(lease));
-        leases.chain(discarded).chain(forking).chain(self.no_fork_until).min()
+        let stuck = self.stuck_events(Instant::now());
+        leases.chain(discarded).chain(forking).chain(stuck).chain(self.no_fork_until).min()
     }
 
     /// Decides what to do for these demands.
@@ -232,13 +226,17 @@ impl Pool {
         order.sort_by_key(|demand| (self.held_by_user(demand.caller_uid), demand.since));
         // Round by round, so that each gets its first worker before any gets its second.
         let mut starving = 0_usize;
+        let mut limited = BTreeSet::new();
         for round in 0..self.limit {
             for demand in &order {
                 let held = self.held_by(demand.opener).len();
                 if held > round || held >= demand.want {
                     continue;
                 }
-                if self.occupied(now) < self.limit {
+                if self.held_by_user(demand.caller_uid) >= demand.most {
+                    // The openers of one user take turns; nobody else gives anything up for them.
+                    limited.extend((held == 0).then_some(demand.caller_uid));
+                } else if self.occupied(now) < self.limit {
                     self.lend(demand, now, &mut acts);
                 } else if held == 0 && round == 0 {
                     starving = starving.saturating_add(1);
@@ -249,7 +247,10 @@ impl Pool {
             self.no_fork_until = None;
             self.replenish(now, &mut acts);
         }
-        self.recall(starving, now, &mut acts);
+        self.recall(starving, None, now, &mut acts);
+        for uid in limited {
+            self.recall(1, Some(uid), now, &mut acts);
+        }
         acts
     }
 
@@ -269,43 +270,10 @@ impl Pool {
         self.leases().filter(|(_, lease)| !lease.is_overdue(now)).count()
     }
 
-    /// Ends what is of an old generation and has seen no file, and what was not given back: after a
-    /// long time, or when there are more of these than may be lent.
-    fn retire(&mut self, now: Instant, acts: &mut Vec<Act>) {
-        let overdue = self.leases().filter(|(_, lease)| lease.is_overdue(now));
-        let mut overdue: Vec<(Option<Instant>, WorkerId)> =
-            overdue.map(|(id, lease)| (lease.recalled, id)).collect();
-        overdue.sort_unstable();
-        let surplus = overdue.len().saturating_sub(self.limit);
-        let surplus: Vec<WorkerId> = overdue.iter().take(surplus).map(|(_, id)| *id).collect();
-        for (id, state) in &mut self.workers {
-            match state {
-                State::Fresh(_) | State::Forking(_) if Some(id.0) != self.current => {
-                    acts.push(Act::Kill(*id));
-                    *state = State::Ending;
-                }
-                State::Lent(lease, _) if lease.is_stuck(now) => {
-                    acts.push(Act::Abandon(lease.opener, lease.number));
-                    *state = State::Ending;
-                }
-                // It stays lent until it is gone, so that its opener is told.
-                State::Lent(lease, _) if lease.discarded.is_none() => {
-                    let since = lease.recalled.map(|at| now.saturating_duration_since(at));
-                    if since.is_some_and(|since| since >= RECALL_GRACE) || surplus.contains(id) {
-                        lease.discarded = Some(now);
-                        lease.unreturned = true;
-                        acts.push(Act::Kill(*id));
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
     fn lend(&mut self, demand: &Demand, now: Instant, acts: &mut Vec<Act>) {
         let fresh = |(id, state): (&WorkerId, &mut State)| match state {
             State::Fresh(_) if Some(id.0) == self.current => {
-                match std::mem::replace(state, State::Ending) {
+                match std::mem::replace(state, State::ending_unused(now)) {
                     State::Fresh(connection) => Some((*id, connection)),
                     _ => None,
                 }
@@ -346,30 +314,12 @@ impl Pool {
             acts.push(Act::Fork(id));
         }
     }
-
-    /// Asks for one worker per starving opener, from the user who holds most, then from the longest.
-    fn recall(&mut self, starving: usize, now: Instant, acts: &mut Vec<Act>) {
-        let recalled = self.leases().filter(|(_, lease)| lease.recalled.is_some());
-        let on_the_way = recalled.filter(|(_, lease)| !lease.is_overdue(now)).count();
-        for _ in on_the_way..starving {
-            let rank = |lease: &Lease| {
-                let by_opener = self.held_by(lease.opener).len();
-                let held_long = now.saturating_duration_since(lease.since) >= LEASE_QUANTUM;
-                let may = lease.recalled.is_none() && (by_opener > 1 || held_long);
-                may.then(|| (self.held_by_user(lease.caller_uid), by_opener, Reverse(lease.since)))
-            };
-            let ranked = self.leases().filter_map(|(id, lease)| Some((rank(lease)?, id)));
-            let Some((_, id)) = ranked.max() else {
-                return;
-            };
-            if let Some(State::Lent(lease, _)) = self.workers.get_mut(&id) {
-                lease.recalled = Some(now);
-                acts.push(Act::Recall(lease.opener, lease.number));
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 #[path = "leases_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "leases_limits_tests.rs"]
+mod limits_tests;

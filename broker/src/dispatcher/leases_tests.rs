@@ -9,8 +9,8 @@ use fdbroker_common::limits::{
 
 use super::{Act, Demand, Pool, WorkerId};
 
-fn demand(opener: u32, caller_uid: u32, want: usize, since: Instant) -> Demand {
-    Demand { opener, caller_uid, want, since }
+pub(super) fn demand(opener: u32, caller_uid: u32, want: usize, since: Instant) -> Demand {
+    Demand { opener, caller_uid, want, most: usize::MAX, since }
 }
 
 fn connection() -> OwnedFd {
@@ -18,7 +18,7 @@ fn connection() -> OwnedFd {
 }
 
 /// Carries out what a template would do at once.
-fn arrive(pool: &mut Pool, acts: &[Act]) {
+pub(super) fn arrive(pool: &mut Pool, acts: &[Act]) {
     for act in acts {
         if let Act::Fork(id) = act {
             pool.arrived(*id, connection()).unwrap();
@@ -26,7 +26,7 @@ fn arrive(pool: &mut Pool, acts: &[Act]) {
     }
 }
 
-fn lent(acts: &[Act]) -> Vec<(WorkerId, u32, u32)> {
+pub(super) fn lent(acts: &[Act]) -> Vec<(WorkerId, u32, u32)> {
     acts.iter()
         .filter_map(|act| match act {
             Act::Lend(id, opener, lease) => Some((*id, *opener, *lease)),
@@ -35,7 +35,7 @@ fn lent(acts: &[Act]) -> Vec<(WorkerId, u32, u32)> {
         .collect()
 }
 
-fn pool(limit: usize, now: Instant) -> Pool {
+pub(super) fn pool(limit: usize, now: Instant) -> Pool {
     let mut pool = Pool::default();
     pool.set_template(Some(1), limit);
     let acts = pool.plan(&[], now);
@@ -63,7 +63,7 @@ fn a_worker_never_serves_a_second_opener_not_even_of_the_same_user() {
         assert_eq!(holder, opener);
         assert!(!seen.contains(&id));
         seen.push(id);
-        pool.ending(id);
+        pool.ending(id, now);
         assert_eq!(pool.ended(id, now), None, "an ended worker is nobody's");
     }
 }
@@ -128,7 +128,8 @@ fn a_lent_worker_that_ends_is_told_to_its_opener() {
     let (id, opener, lease) = lent(&pool.plan(&[demand(7, 2000, 1, now)], now))[0];
     assert_eq!(pool.lent(opener, lease), Some(id));
     assert_eq!(pool.lent(8, lease), None, "another opener cannot speak for it");
-    assert_eq!(pool.ended(id, now), Some((7, lease)));
+    let ended = pool.ended(id, now).unwrap();
+    assert_eq!((ended.opener, ended.lease, ended.discarded), (7, lease, false));
 }
 
 #[test]

@@ -6,8 +6,10 @@
 
 pub mod admin;
 pub mod leases;
+pub mod losses;
 pub mod openers;
 pub mod outbox;
+pub mod penalties;
 pub mod scanner;
 pub mod templates;
 
@@ -31,6 +33,7 @@ use crate::{confine, log_to_stderr};
 use admin::Admin;
 use leases::{OpenerId, Pool};
 use openers::Opener;
+use penalties::Penalties;
 use scanner::Scanner;
 
 /// First argument that selects this role.
@@ -53,6 +56,7 @@ pub struct Dispatcher {
     next_opener: OpenerId,
     scanner: Scanner,
     pool: Pool,
+    penalties: Penalties,
     workers_max: usize,
     /// Workers when nobody says how many.
     processors: usize,
@@ -111,6 +115,7 @@ pub fn run() -> io::Result<()> {
         next_opener: 0,
         scanner: Scanner::absent(now),
         pool: Pool::default(),
+        penalties: Penalties::default(),
         workers_max: 0,
         processors,
         admins: BTreeMap::new(),
@@ -198,7 +203,7 @@ impl Dispatcher {
 
     /// Until the next thing that time brings; a little late rather than early.
     fn timeout(&self, now: Instant) -> PollTimeout {
-        let demands = self.demands();
+        let demands = self.demands(now);
         let waiting = demands.iter().any(|demand| self.pool.held_by(demand.opener).is_empty());
         let absent = self.scanner.absent_since.filter(|_| !demands.is_empty());
         let unsent = self.openers.values().any(Opener::has_unsent);
@@ -209,6 +214,7 @@ impl Dispatcher {
             .chain(retry)
             .chain(self.accept_paused)
             .chain(absent.and_then(|since| since.checked_add(SCANNER_WAIT)))
+            .chain(self.penalty_events(now))
             .min();
         next.map_or(PollTimeout::NONE, |at| {
             let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);

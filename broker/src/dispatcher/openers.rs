@@ -3,6 +3,7 @@
 //! Runs in the dispatcher. Does what `leases.rs` decides. An opener that breaks the protocol loses its
 //! lease link, and with it its workers.
 
+use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use log::debug;
 use super::Dispatcher;
 use super::leases::{Act, Demand, OpenerId, WorkerId};
 use super::outbox::Outbox;
+use super::penalties::Terms;
 
 /// One opener.
 pub struct Opener {
@@ -24,9 +26,11 @@ pub struct Opener {
     /// For whom it works.
     pub caller_uid: u32,
     /// How many workers it wants.
-    want: u32,
+    pub(super) want: u32,
     /// Since when it has been waiting for the next one.
     since: Instant,
+    /// Leases whose workers have exited as those do that are let go of; it has yet to say whether so.
+    pub(super) exited: VecDeque<u32>,
 }
 
 impl Opener {
@@ -54,7 +58,9 @@ impl Dispatcher {
         match Outbox::adopt(link) {
             Ok(link) => {
                 self.next_opener = self.next_opener.wrapping_add(1);
-                let opener = Opener { link, pid, caller_uid, want: 0, since: Instant::now() };
+                let since = Instant::now();
+                let exited = VecDeque::new();
+                let opener = Opener { link, pid, caller_uid, want: 0, since, exited };
                 self.openers.insert(self.next_opener, opener);
             }
             Err(error) => debug!("opener {pid}: {error}"),
@@ -74,17 +80,12 @@ impl Dispatcher {
                 }
                 // A lease that is not there any more was lost while the message was on its way.
                 Ok((OpenerToDispatcher::Return { lease }, _)) => {
+                    opener.exited.retain(|other| *other != lease);
                     if let Some(worker) = self.pool.lent(id, lease) {
                         self.end_worker(worker);
                     }
                 }
-                Ok((OpenerToDispatcher::Discard { lease }, _)) => {
-                    let discarded = self.pool.discard(id, lease, Instant::now());
-                    if let Some((template, worker)) = discarded {
-                        debug!("a worker of opener {id} overran its deadline or misbehaved");
-                        self.scanner.kill(template, worker);
-                    }
-                }
+                Ok((OpenerToDispatcher::Discard { lease }, _)) => self.discard(id, lease),
                 Ok((OpenerToDispatcher::Served(totals), _)) => {
                     opener.want = 0;
                     self.status.connections = self.status.connections.saturating_add(1);
@@ -98,13 +99,16 @@ impl Dispatcher {
 
     /// Lends, forks, recalls and ends workers as openers want them.
     pub(super) fn distribute(&mut self, now: Instant) {
-        for act in self.pool.plan(&self.demands(), now) {
+        self.refuse_blocked(now);
+        for act in self.pool.plan(&self.demands(now), now) {
             match act {
                 Act::Fork((template, worker)) => self.scanner.fork(template, worker),
                 Act::Kill((template, worker)) => self.scanner.kill(template, worker),
                 Act::Lend(worker, opener, lease) => self.lend(worker, opener, lease),
                 Act::Abandon(opener, lease) => {
-                    self.status.workers_lost = self.status.workers_lost.saturating_add(1);
+                    if let Some(uid) = self.openers.get(&opener).map(|opener| opener.caller_uid) {
+                        self.penalise(uid, now);
+                    }
                     let cause = LossCause::Killed;
                     self.tell(opener, DispatcherToOpener::Lost { lease, cause });
                 }
@@ -116,16 +120,23 @@ impl Dispatcher {
         self.report_absence(now);
     }
 
-    /// Openers that want more workers than they hold.
-    pub(super) fn demands(&self) -> Vec<Demand> {
-        let demand = |(id, opener): (&OpenerId, &Opener)| Demand {
-            opener: *id,
-            caller_uid: opener.caller_uid,
-            want: usize::try_from(opener.want).unwrap_or(usize::MAX),
-            since: opener.since,
+    /// Openers that want more workers than they hold, and may have them now.
+    pub(super) fn demands(&self, now: Instant) -> Vec<Demand> {
+        let demand = |(id, opener): (OpenerId, &Opener)| {
+            let caller_uid = opener.caller_uid;
+            let Terms { not_before, most } = self.penalties.terms(caller_uid, now);
+            let may = not_before.is_none() && self.pool.blocked(caller_uid, now).is_none();
+            let want = usize::try_from(opener.want).unwrap_or(usize::MAX);
+            may.then_some(Demand { opener: id, caller_uid, want, most, since: opener.since })
         };
-        let all = self.openers.iter().filter(|(_, opener)| opener.want > 0).map(demand);
-        all.filter(|demand| demand.want > self.pool.held_by(demand.opener).len()).collect()
+        self.wanting().filter_map(demand).collect()
+    }
+
+    /// Openers that want more workers than they hold.
+    pub(super) fn wanting(&self) -> impl Iterator<Item = (OpenerId, &Opener)> {
+        self.openers.iter().map(|(id, opener)| (*id, opener)).filter(|(id, opener)| {
+            usize::try_from(opener.want).is_ok_and(|want| want > self.pool.held_by(*id).len())
+        })
     }
 
     fn lend(&mut self, worker: WorkerId, id: OpenerId, lease: u32) {
@@ -151,21 +162,8 @@ impl Dispatcher {
 
     /// Ends a worker that nobody holds any more.
     fn end_worker(&mut self, worker: WorkerId) {
-        self.pool.ending(worker);
+        self.pool.ending(worker, Instant::now());
         self.scanner.kill(worker.0, worker.1);
-    }
-
-    /// A worker is gone.
-    pub(super) fn worker_ended(&mut self, worker: WorkerId, cause: LossCause) {
-        debug!("worker {} of template {} ended: {cause:?}", worker.1, worker.0);
-        if let Some((opener, lease)) = self.pool.ended(worker, Instant::now()) {
-            // It exits like this when its opener lets go of it, which may be known here before that
-            // it was returned.
-            let was_lost = cause != LossCause::Exit(0);
-            let lost = &mut self.status.workers_lost;
-            *lost = lost.saturating_add(u64::from(was_lost));
-            self.tell(opener, DispatcherToOpener::Lost { lease, cause });
-        }
     }
 
     /// Tells openers that wait for a worker when there has been no scanner for too long.
@@ -174,7 +172,7 @@ impl Dispatcher {
         if !self.scanner.absent_since.is_some_and(overdue) {
             return;
         }
-        for demand in self.demands() {
+        for demand in self.demands(now) {
             if let Some(opener) = self.openers.get_mut(&demand.opener) {
                 opener.want = 0;
             }
@@ -182,7 +180,7 @@ impl Dispatcher {
         }
     }
 
-    fn tell(&mut self, id: OpenerId, message: DispatcherToOpener) {
+    pub(super) fn tell(&mut self, id: OpenerId, message: DispatcherToOpener) {
         if let Some(opener) = self.openers.get_mut(&id)
             && let Err(error) = opener.link.send(message, Vec::new())
         {

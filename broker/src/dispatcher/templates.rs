@@ -21,6 +21,10 @@ use super::Dispatcher;
 use super::scanner::{RESTART, Rules, Scanner};
 use crate::dispatch_link::DispatcherToBroker;
 
+/// Old templates are kept for workers that hang only as long as there are no more templates than this:
+/// a supervisor starts no more than eight.
+const TEMPLATES_WITH_STUCK_MAX: usize = 4;
+
 /// One template.
 pub struct Template {
     channel: Channel<BrokerToTemplate, TemplateToBroker>,
@@ -241,6 +245,7 @@ impl Dispatcher {
     /// Old templates without workers, and new ones that take too long, go.
     pub(super) fn retire_templates(&mut self, now: Instant) -> Result<(), ChannelError> {
         let current = self.scanner.current;
+        let crowded = self.scanner.templates.len() > TEMPLATES_WITH_STUCK_MAX;
         let others = self.scanner.templates.iter().filter(|(number, _)| Some(**number) != current);
         let mut late = Vec::new();
         let mut done = Vec::new();
@@ -248,12 +253,18 @@ impl Dispatcher {
             if template.ready.is_none() {
                 let age = now.saturating_duration_since(template.started);
                 late.extend((age >= TEMPLATE_START).then_some(*number));
-            } else if self.pool.of_template(*number).is_empty() {
+            } else if self.pool.of_template(*number).is_empty()
+                || (crowded && self.pool.hangs(*number, now))
+            {
                 done.push(*number);
             }
         }
         for number in done {
             self.scanner.templates.remove(&number);
+            // Those that hang are not heard of any more.
+            for worker in self.pool.of_template(number) {
+                self.worker_ended(worker, LossCause::Killed);
+            }
         }
         late.into_iter().try_for_each(|number| self.lose_template(number, "not ready in time"))
     }

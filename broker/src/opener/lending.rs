@@ -163,15 +163,17 @@ impl Session {
                     let mut workers = self.workers.iter_mut();
                     workers.find(|worker| worker.lease == lease).map(Worker::recall).unwrap_or(());
                 }
-                DispatcherToOpener::Lost { lease, cause } => self.worker_lost(lease, cause),
-                DispatcherToOpener::NoScanner => {
-                    self.wanted = Some(0);
-                    if self.scan.is_some() {
-                        return Err(self.refuse(Refusal::NoScanner));
-                    }
-                }
+                DispatcherToOpener::Lost { lease, cause } => self.worker_lost(lease, cause)?,
+                DispatcherToOpener::NoScanner => self.no_worker(Refusal::NoScanner)?,
+                DispatcherToOpener::WorkersHang => self.no_worker(Refusal::WorkersHang)?,
             }
         }
+    }
+
+    /// No worker will be lent.
+    fn no_worker(&mut self, why: Refusal) -> Result<(), Gone> {
+        self.wanted = Some(0);
+        if self.scan.is_some() { Err(self.refuse(why)) } else { Ok(()) }
     }
 
     fn adopt(
@@ -198,16 +200,20 @@ impl Session {
         Ok(())
     }
 
-    fn worker_lost(&mut self, lease: u32, cause: LossCause) {
+    fn worker_lost(&mut self, lease: u32, cause: LossCause) -> Result<(), Gone> {
         // What it had answered before it went still counts.
         self.hear_worker(lease);
         let Some(index) = self.workers.iter().position(|worker| worker.lease == lease) else {
-            return;
+            return Ok(());
         };
-        let worker = self.workers.swap_remove(index);
+        let mut worker = self.workers.swap_remove(index);
         self.wanted = None;
+        // It may have ended as one does that is let go of, which it was not.
+        if worker.to_be_discarded() {
+            self.tell_dispatcher(OpenerToDispatcher::Discard { lease })?;
+        }
         let (Some(scan), Some(client)) = (&mut self.scan, &mut self.client) else {
-            return;
+            return Ok(());
         };
         let seconds = u32::try_from(scan.file_deadline().as_secs()).unwrap_or(u32::MAX);
         for leftover in worker.leftovers(cause) {
@@ -223,6 +229,7 @@ impl Session {
                 }
             }
         }
+        Ok(())
     }
 
     pub(super) fn tell_dispatcher(&mut self, message: OpenerToDispatcher) -> Result<(), Gone> {

@@ -31,6 +31,8 @@ struct StatusObject<'a> {
     connections: u64,
     totals: Counts,
     last_error: &'a str,
+    workers_stuck: u32,
+    penalised_uids: &'a [u32],
 }
 
 #[derive(Serialize)]
@@ -70,6 +72,8 @@ fn object(status: &Status) -> StatusObject<'_> {
         connections: status.connections,
         totals: Counts::from(&status.totals),
         last_error: &status.last_error,
+        workers_stuck: status.workers_stuck,
+        penalised_uids: &status.penalised_uids,
     }
 }
 
@@ -113,6 +117,23 @@ fn write_table(out: &mut impl Write, status: &Status) -> io::Result<()> {
         totals.errors,
         totals.skipped
     )?;
+    if status.workers_stuck > 0 {
+        writeln!(
+            out,
+            "stuck        {} workers hang on files and cannot be ended",
+            status.workers_stuck
+        )?;
+    }
+    if !status.penalised_uids.is_empty() {
+        let uids: Vec<String> = status.penalised_uids.iter().take(16).map(u32::to_string).collect();
+        let more = status.penalised_uids.len().saturating_sub(uids.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        writeln!(
+            out,
+            "penalised    uid {}{more}: lost many workers, waits for the next",
+            uids.join(", ")
+        )?;
+    }
     for opener in &status.openers {
         let state = if opener.busy { "busy" } else { "idle" };
         writeln!(
