@@ -154,7 +154,11 @@ impl Env {
         assert!(self.scanner.is_none(), "a scanner runs already");
         let root = nix::unistd::geteuid().is_root();
         let caller = if root { Caller::nobody() } else { Caller::own() };
-        let program = Program::new("fdscand").caller(&caller).arg("--runtime-dir");
+        let name = self.builder.scanner_program.as_deref().unwrap_or("fdscand");
+        let mut program = Program::new(name).caller(&caller).arg("--runtime-dir");
+        if let Some(bytes) = self.builder.scanner_data_max {
+            program = program.variable("RUN_AS_DATA_MAX", bytes.to_string());
+        }
         self.scanner = Some(program.arg(&self.runtime).args(&self.builder.scanner_args).spawn());
     }
 

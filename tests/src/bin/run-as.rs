@@ -8,6 +8,8 @@
 //!                                          decimal; then the contents of the descriptor that it
 //!                                          receives over standard input
 //! ```
+//!
+//! With `RUN_AS_DATA_MAX` in its environment, `exec` sets that many bytes as the limit on memory.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CString, OsString};
@@ -24,6 +26,7 @@ use fdbroker_common::client::connect_seqpacket;
 use fdbroker_common::fdpass;
 use nix::fcntl::AtFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, execveat, geteuid, setgroups, setresgid, setresuid};
 
@@ -85,6 +88,10 @@ fn exec(identity: &Identity, path: &Path, arguments: Vec<OsString>) -> io::Resul
         c_string(variable)
     });
     let envp = envp.collect::<Result<Vec<_>, _>>()?;
+    if let Ok(bytes) = std::env::var("RUN_AS_DATA_MAX") {
+        let bytes = bytes.parse().map_err(io::Error::other)?;
+        setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?;
+    }
     identity.take()?;
     // Last, because a change of identity clears it: nothing survives a test that is killed.
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;

@@ -15,6 +15,8 @@ pub struct EnvBuilder {
     pub(super) rules: Vec<(String, String)>,
     pub(super) broker_args: Vec<OsString>,
     pub(super) scanner_args: Vec<OsString>,
+    pub(super) scanner_program: Option<String>,
+    pub(super) scanner_data_max: Option<u64>,
 }
 
 impl EnvBuilder {
@@ -33,6 +35,18 @@ impl EnvBuilder {
     /// Adds an argument of an fdscand that is started by hand.
     pub fn scanner_arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.scanner_args.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Starts this executable instead when fdscand is started by hand, as `examples/fdscand-faults`.
+    pub fn scanner_program(mut self, name: &str) -> Self {
+        self.scanner_program = Some(name.to_owned());
+        self
+    }
+
+    /// Limits the memory of each process of an fdscand that is started by hand.
+    pub fn scanner_data_max(mut self, bytes: u64) -> Self {
+        self.scanner_data_max = Some(bytes);
         self
     }
 

@@ -1,0 +1,117 @@
+//! Each way to misbehave, among neighbours and beside another caller.
+
+use fdbroker_tests::{files, require_root};
+
+use crate::stage::{LARGE, Stage, fault};
+
+/// The two users.
+const BAD: u32 = 2000;
+const GOOD: u32 = 2001;
+
+const LIES: &str = "made the scanner misbehave ERROR";
+
+/// A way to misbehave.
+struct Case {
+    fault: &'static str,
+    /// Size of the file; a large one is met with nothing left to answer.
+    size: usize,
+    /// What is said of it.
+    outcome: &'static str,
+    /// Most workers that it may cost.
+    lost: u64,
+}
+
+const fn case(fault: &'static str, outcome: &'static str, lost: u64) -> Case {
+    Case { fault, size: 0, outcome, lost }
+}
+
+const fn large(fault: &'static str, outcome: &'static str, lost: u64) -> Case {
+    Case { fault, size: LARGE, outcome, lost }
+}
+
+/// Each among 150 neighbours of its own, all at once with another caller's tree.
+fn each_costs_its_file_alone(cases: &[Case]) {
+    let stage = Stage::new();
+    let theirs = stage.neighbours("other", 400);
+    for (nth, case) in cases.iter().enumerate() {
+        let tree = format!("t{nth}");
+        let mut all = stage.neighbours(&tree, 150);
+        files::write(&stage.path(&tree).join("0077x"), &fault(case.fault, case.size));
+        all.insert("0077x".to_owned(), case.outcome.to_owned());
+        let before = stage.workers_lost();
+        let bad = stage.fdscan(BAD, &tree).args(["--timeout", "1"]).spawn();
+        let good = stage.fdscan(GOOD, "other").output();
+        let output = bad.finish();
+        let lost = stage.workers_lost() - before;
+        println!("{}, {} bytes: {lost} workers lost", case.fault, case.size);
+        stage.assert_outcomes(&good, "other", &theirs);
+        stage.assert_outcomes(&output, &tree, &all);
+        assert_eq!(output.code, Some(1), "{output}");
+        let bounds = u64::from(case.lost > 0)..=case.lost;
+        assert!(bounds.contains(&lost), "{} cost {lost} workers", case.fault);
+    }
+}
+
+#[test]
+fn a_crash_costs_the_file_that_caused_it() {
+    require_root!();
+    each_costs_its_file_alone(&[
+        case("segv", "crashed the scanner (SIGSEGV) ERROR", 2),
+        case("ill", "crashed the scanner (SIGILL) ERROR", 2),
+        case("abort", "crashed the scanner (SIGABRT) ERROR", 2),
+        case("panic", "crashed the scanner (SIGABRT) ERROR", 2),
+        case("stack", "crashed the scanner (SIGABRT) ERROR", 2),
+        large("segv", "crashed the scanner (SIGSEGV) ERROR", 2),
+    ]);
+}
+
+#[test]
+fn a_worker_that_exits_costs_the_file_that_made_it_exit() {
+    require_root!();
+    each_costs_its_file_alone(&[
+        case("exit-0", "crashed the scanner ERROR", 2),
+        case("exit-1", "crashed the scanner ERROR", 2),
+        large("exit-0", "crashed the scanner ERROR", 2),
+        case("half-an-answer", LIES, 2),
+        large("half-an-answer", LIES, 2),
+        large("answer-and-exit", "OK", 2),
+    ]);
+}
+
+#[test]
+fn a_worker_that_hangs_costs_the_file_that_it_hangs_on() {
+    require_root!();
+    each_costs_its_file_alone(&[
+        case("loop", "not finished after 1 s ERROR", 2),
+        case("sleep", "not finished after 1 s ERROR", 2),
+    ]);
+}
+
+#[test]
+fn a_worker_that_lies_is_not_believed() {
+    require_root!();
+    each_costs_its_file_alone(&[
+        case("unknown-job", LIES, 2),
+        case("later-job", LIES, 2),
+        large("later-job", LIES, 2),
+        case("ready-again", LIES, 2),
+        case("no-such-rule", LIES, 2),
+        case("garbage", LIES, 2),
+        case("oversized", LIES, 2),
+        // We end it then.
+        case("close", "crashed the scanner (SIGKILL) ERROR", 2),
+        // What it says of the file in its hand first is as good as any other word of its.
+        large("twice", "OK", 2),
+        large("flood", "OK", 2),
+    ]);
+}
+
+#[test]
+fn a_worker_that_asks_for_more_than_it_may_is_killed() {
+    require_root!();
+    each_costs_its_file_alone(&[
+        case("open", "crashed the scanner (SIGSYS) ERROR", 2),
+        case("descriptors", "crashed the scanner (SIGSYS) ERROR", 2),
+        case("limit", "crashed the scanner (SIGSYS) ERROR", 2),
+    ]);
+}
