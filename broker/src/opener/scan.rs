@@ -248,8 +248,10 @@ fn outcome(finding: Finding, read: u64, size: u64, table: &RuleTable) -> Outcome
 /// container has others: there a link would lead to files of the host.
 fn is_our_root(theirs: &OwnedFd) -> bool {
     let look = |root: BorrowedFd<'_>| {
-        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-        let about = statx(root, c"", AtFlags::EMPTY_PATH, wanted)?;
+        let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+        // Not of a server: it might keep silent.
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let about = statx(root, c"", flags, wanted)?;
         let told = about.stx_mask & StatxFlags::MNT_ID.bits() != 0;
         let device = (about.stx_dev_major, about.stx_dev_minor);
         Ok::<_, Errno>(told.then_some((device, about.stx_ino, about.stx_mnt_id)))
