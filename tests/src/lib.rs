@@ -20,11 +20,13 @@ pub mod connection;
 pub mod env;
 pub mod feed;
 pub mod files;
+pub mod fuse;
 pub mod proc;
 pub mod program;
 pub mod running;
 pub mod skip;
 pub mod trace;
+pub mod watch;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,9 +35,11 @@ pub use caller::Caller;
 pub use connection::Connection;
 pub use env::{Env, EnvBuilder};
 pub use feed::Feed;
+pub use fuse::Fuse;
 pub use program::Program;
 pub use running::{Output, Running};
 pub use trace::Trace;
+pub use watch::Watch;
 
 /// Far beyond what anything here needs on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,4 +74,11 @@ pub fn poll_until<T>(
 /// When it does not come within [`PATIENCE`].
 pub fn wait_until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
     poll_until(what, PATIENCE, probe).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// How long a test that goes on for a while does so: `FDBROKER_TEST_SECONDS`, else this many.
+#[must_use]
+pub fn duration(seconds: u64) -> Duration {
+    let told = std::env::var("FDBROKER_TEST_SECONDS").ok().and_then(|told| told.parse().ok());
+    Duration::from_secs(told.unwrap_or(seconds))
 }

@@ -130,7 +130,7 @@ fn a_client_that_stays_without_a_scan_keeps_one_worker_and_no_others_come_and_go
         let workers = env.named("fdscand-worker");
         let same = workers == last.0 && env.status().workers_lent == 1;
         last = (workers, if same { last.1 + 1 } else { 0 });
-        (last.1 == 50).then_some(())
+        (last.1 == 10).then_some(())
     });
     assert!(settled.is_ok(), "{settled:?}: {:?}", env.status());
 }
