@@ -4,6 +4,7 @@
 //! that need an ordinary user run again as one when root runs them.
 
 mod kinds;
+mod mounts;
 mod rights;
 mod support;
 mod targets;
