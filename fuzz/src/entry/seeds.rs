@@ -29,8 +29,50 @@ pub type Seed = (&'static str, &'static str, Vec<u8>);
 /// All seeds.
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
-    [client_link(), job_link(), lease_links(), scanner_links(), from_above(), stages(), texts()]
-        .concat()
+    let messages = [client_link(), job_link(), lease_links(), scanner_links(), from_above()];
+    [messages.concat(), beyond(), stages(), texts()].concat()
+}
+
+/// Just beyond a bound each, so no encoder makes them.
+fn beyond() -> Vec<Seed> {
+    let repeated = |head: &[u8], byte: u8, count: usize| [head, &vec![byte; count]].concat();
+    let ready = |rules: &[u8]| [&[1, 0x44, 0], &[7; 16][..], rules, &[0]].concat();
+    // 4097 bytes where a reason belongs.
+    let reason = |tag, variant| repeated(&[1, tag, variant, 0x81, 0x20], b'x', 4097);
+    vec![
+        ("client_to_opener", "no-targets", vec![1, 0x11, 1, 0]),
+        ("client_to_opener", "many-targets", repeated(&[1, 0x11, 1, 65], 0, 130)),
+        (
+            "client_to_opener",
+            "long-pattern",
+            repeated(&[1, 0x11, 0, 0, 0, 0, 0, 0, 1, 0x81, 0x08], b'x', 1025),
+        ),
+        (
+            "client_to_opener",
+            "many-patterns",
+            repeated(&[1, 0x11, 0, 0, 0, 0, 0, 0, 0x81, 0x02], 0, 257),
+        ),
+        ("opener_to_client", "no-reports", vec![1, 0x12, 2, 0]),
+        ("opener_to_client", "match-of-nothing", vec![1, 0x12, 2, 1, 0, 0, 4, 1, 0]),
+        ("opener_to_worker", "no-jobs", vec![1, 0x21, 0, 0]),
+        ("worker_to_opener", "no-answers", vec![1, 0x22, 1, 0]),
+        ("worker_to_opener", "match-of-nothing", vec![1, 0x22, 1, 1, 0, 4, 1, 0]),
+        ("worker_to_opener", "rule-twice", vec![1, 0x22, 1, 1, 0, 4, 1, 2, 5, 5]),
+        ("from_above", "no-groups", vec![1, 0x31, 0, 0]),
+        ("from_above", "become-root", vec![1, 0x31, 1, 0, 0, 100, 7]),
+        ("from_above", "become-root-to-read", vec![1, 0x31, 1, 1, 0, 7]),
+        ("from_above", "no-rules", vec![1, 0x43, 0, 0]),
+        ("from_above", "rules-without-name", vec![1, 0x43, 0, 1, 0]),
+        ("from_above", "long-reload-failed", reason(0x52, 2)),
+        ("from_above", "long-fail", reason(0x62, 3)),
+        ("opener_to_dispatcher", "want-too-many", vec![1, 0x34, 0, 0x81, 0x02]),
+        ("template_to_dispatcher", "no-rules", ready(&[0])),
+        ("template_to_dispatcher", "many-rules", ready(&[0xc1, 0x84, 0x3d])),
+        ("template_to_dispatcher", "long-reason", reason(0x44, 1)),
+        ("reader_to_dispatcher", "no-rules", vec![1, 0x63, 0, 0]),
+        ("reader_to_dispatcher", "long-name", repeated(&[1, 0x63, 0, 1, 0x80, 0x02], b'x', 256)),
+        ("reader_to_dispatcher", "long-reason", reason(0x63, 2)),
+    ]
 }
 
 fn bytes<M: Message>(message: &M) -> Vec<u8> {
