@@ -117,15 +117,7 @@ impl RuleTable {
     /// [`RuleTableError::NotSealed`] when it could still change, else as [`Self::decode`].
     pub fn read(table: impl AsFd) -> Result<Self, RuleTableError> {
         let table = table.as_fd();
-        let seals = fcntl_get_seals(table).map_err(|_| RuleTableError::NotSealed)?;
-        if !seals.contains(SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW) {
-            return Err(RuleTableError::NotSealed);
-        }
-        let size = fstat(table).map_err(RuleTableError::System)?.st_size;
-        let size = match u64::try_from(size) {
-            Ok(size) if size <= RULE_TABLE_BYTES_MAX => usize::try_from(size).unwrap_or(0),
-            _ => return Err(RuleTableError::Bound("size")),
-        };
+        let size = Self::sealed_size(table)?;
         let mut bytes = vec![0; size];
         let mut filled = 0_usize;
         while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
@@ -138,6 +130,23 @@ impl RuleTable {
             }
         }
         Self::decode(&bytes)
+    }
+
+    /// Size of a table that nobody can change any more; what it says is not looked at.
+    ///
+    /// # Errors
+    /// [`RuleTableError::NotSealed`] or [`RuleTableError::Bound`].
+    pub fn sealed_size(table: impl AsFd) -> Result<usize, RuleTableError> {
+        let table = table.as_fd();
+        let seals = fcntl_get_seals(table).map_err(|_| RuleTableError::NotSealed)?;
+        if !seals.contains(SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW) {
+            return Err(RuleTableError::NotSealed);
+        }
+        let size = fstat(table).map_err(RuleTableError::System)?.st_size;
+        match u64::try_from(size) {
+            Ok(size) if size <= RULE_TABLE_BYTES_MAX => Ok(usize::try_from(size).unwrap_or(0)),
+            _ => Err(RuleTableError::Bound("size")),
+        }
     }
 
     /// The name of a rule; none beyond the last one.

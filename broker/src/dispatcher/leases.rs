@@ -19,6 +19,8 @@ use lease::{Lease, State};
 
 /// How long no worker is forked after one has ended unused; doubled with each further one in a row.
 const STILLBORN_WAIT: Duration = Duration::from_millis(10);
+/// A template whose workers have ended unused so often in a row, within five seconds, can make none.
+const STILLBORN_MAX: u32 = 8;
 
 /// Names a worker: its template, and its number there.
 pub type WorkerId = (u32, u32);
@@ -86,6 +88,7 @@ impl Pool {
     pub fn set_template(&mut self, template: Option<u32>, limit: usize) {
         self.current = template;
         self.limit = limit;
+        self.stillborn = 0;
     }
 
     /// A worker that was asked for has come.
@@ -167,6 +170,13 @@ impl Pool {
             _ => false,
         };
         self.workers.iter().find(|(_, state)| is_late(state)).map(|(id, _)| id.0)
+    }
+
+    /// The template that serves, if it can make no workers and none of its workers is at work.
+    #[must_use]
+    pub fn barren_template(&self) -> Option<u32> {
+        let idle = self.leases().next().is_none();
+        self.current.filter(|_| idle && self.stillborn >= STILLBORN_MAX)
     }
 
     /// Marks a worker whose end has been asked for.

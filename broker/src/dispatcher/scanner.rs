@@ -37,7 +37,7 @@ pub type Rules = (Vec<ByteBuf>, Vec<OwnedFd>);
 pub struct Scanner {
     supervisor: Option<SupervisorChannel>,
     /// Until when it must have said what it is; none once it has.
-    greeting_due: Option<Instant>,
+    pub(super) greeting_due: Option<Instant>,
     /// When fdscand is started next if it is not there, and how long the attempt after that waits.
     respawn: Option<(Instant, Duration)>,
     /// The same for a template in place of one that was lost.
@@ -139,6 +139,9 @@ impl Dispatcher {
         if self.scanner.reading_due().is_some_and(|at| at <= now) {
             self.rules_refused(b"the rules were not read in time")?;
         }
+        if let Some(template) = self.pool.barren_template() {
+            self.lose_template(template, "its workers end before they are lent")?;
+        }
         let asked = self.scanner.asked.values().map(|(_, since)| *since).min();
         if asked.is_some_and(|since| now.saturating_duration_since(since) >= SCANNER_ANSWER) {
             return self.lose_scanner("it does not answer");
@@ -195,8 +198,11 @@ impl Dispatcher {
             };
             match channel.receive() {
                 Ok((SupervisorToBroker::Hello { workers }, _)) => {
+                    // Each costs the broker a process.
+                    if self.scanner.greeting_due.take().is_none() {
+                        return self.lose_scanner("a second greeting");
+                    }
                     self.scanner.workers_asked = workers;
-                    self.scanner.greeting_due = None;
                     self.read_rules()?;
                 }
                 Ok((SupervisorToBroker::Template { template }, mut link)) => {

@@ -14,8 +14,10 @@ use fdbroker_common::lease_link::LossCause;
 use fdbroker_common::limits::{
     MESSAGES_PER_TURN, RULE_FILES_PER_MESSAGE_MAX, TEMPLATE_START, WORKERS_MAX,
 };
+use fdbroker_common::rule_table::RuleTable;
 use fdbroker_common::scanner_link::{BrokerToTemplate, TemplateToBroker};
 use log::info;
+use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 use super::Dispatcher;
 use super::scanner::{RESTART, Rules, Scanner};
@@ -70,7 +72,9 @@ impl Scanner {
 
     /// Whether a lost template has yet to be replaced.
     pub(super) fn lacks_template(&self) -> bool {
-        self.is_connected() && self.current.is_none() && !self.is_loading()
+        // One that has not said hello yet will have the rules read when it does.
+        let greeted = self.is_connected() && self.greeting_due.is_none();
+        greeted && self.current.is_none() && !self.is_loading()
     }
 
     /// Whether a template has yet to say that it is ready.
@@ -162,6 +166,10 @@ impl Dispatcher {
                 (TemplateToBroker::Ready { generation, rules, wants_names }, Some(table))
                     if !was_ready =>
                 {
+                    // Openers read it; one that no opener would take must not replace one that serves.
+                    if let Err(error) = RuleTable::sealed_size(&table) {
+                        return self.lose_template(number, &error.to_string());
+                    }
                     let table = Rc::new(table);
                     template.ready = Some(Ready { generation, rules, wants_names, table });
                     self.switch_to(number, generation, rules)?;
@@ -171,7 +179,10 @@ impl Dispatcher {
                     self.rules_refused(&reason)?;
                 }
                 (TemplateToBroker::Worker { worker }, Some(connection)) if was_ready => {
-                    if let Err(why) = self.pool.arrived((number, worker), connection) {
+                    let arrived = self
+                        .vet_worker(&connection)
+                        .and_then(|()| self.pool.arrived((number, worker), connection));
+                    if let Err(why) = arrived {
                         return self.lose_template(number, why);
                     }
                 }
@@ -188,6 +199,17 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    /// Whether a worker's connection is one that the scanner has made. Openers ask the same: they do not
+    /// take our word for it.
+    fn vet_worker(&self, connection: &OwnedFd) -> Result<(), &'static str> {
+        let kind = getsockopt(connection, sockopt::SockType);
+        let peer = getsockopt(connection, sockopt::PeerCredentials);
+        match (kind, peer) {
+            (Ok(SockType::SeqPacket), Ok(peer)) if peer.uid() == self.plan.scanner_uid => Ok(()),
+            _ => Err("a worker that is no connection of the scanner"),
+        }
     }
 
     fn switch_to(

@@ -16,6 +16,7 @@ use fdbroker_common::outcome::Failure;
 use fdbroker_common::rule_table::RuleTable;
 
 use nix::sys::socket::{getsockopt, sockopt};
+use rustix::fs::fstat;
 
 use super::batch::Batch;
 use super::fleet::{Blame, Generation, Leftover, Why, Worker};
@@ -155,9 +156,10 @@ impl Session {
             match message {
                 DispatcherToOpener::Lease { lease, generation, rules, wants_names } => {
                     let about = (generation, rules, wants_names);
-                    self.adopt(lease, about, descriptors)
-                        .map_err(|error| Gone::Link(ChannelError::Io(error)))?;
-                    self.accept();
+                    match self.adopt(lease, about, descriptors) {
+                        Ok(()) => self.accept(),
+                        Err(_) => self.decline(lease)?,
+                    }
                 }
                 DispatcherToOpener::Recall { lease } => {
                     let mut workers = self.workers.iter_mut();
@@ -190,13 +192,29 @@ impl Session {
             return Err(std::io::ErrorKind::PermissionDenied.into());
         }
         let (id, rules, wants_names) = about;
+        // Another scanner may call other rules by the same generation.
+        let inode = fstat(&table)?.st_ino;
         let table = match &self.tables {
-            Some((known, names)) if *known == id => Rc::clone(names),
+            Some((known, names)) if *known == (id, inode) => Rc::clone(names),
             _ => Rc::new(RuleTable::read(table).map_err(std::io::Error::other)?),
         };
-        self.tables = Some((id, Rc::clone(&table)));
+        if u32::try_from(table.len()) != Ok(rules) {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
+        self.tables = Some(((id, inode), Rc::clone(&table)));
         let generation = Generation { id, rules, wants_names, table };
         self.workers.push(Worker::adopt(lease, connection, generation)?);
+        Ok(())
+    }
+
+    /// A lease is of no use: the scanner that it comes from does not keep to the protocol. To ask for
+    /// another one would bring the same, so the scan ends.
+    fn decline(&mut self, lease: u32) -> Result<(), Gone> {
+        self.tell_dispatcher(OpenerToDispatcher::Discard { lease })?;
+        self.wanted = Some(0);
+        if self.scan.is_some() {
+            return Err(self.refuse(Refusal::NoScanner));
+        }
         Ok(())
     }
 

@@ -39,7 +39,8 @@ pub struct Session {
     context: Rc<OpenContext>,
     pub(super) client: Option<Client>,
     pub(super) workers: Vec<Worker>,
-    pub(super) tables: Option<(GenerationId, Rc<RuleTable>)>,
+    /// The names read last, by their generation and the inode of their table.
+    pub(super) tables: Option<((GenerationId, u64), Rc<RuleTable>)>,
     /// What the dispatcher was told last, if that still holds.
     pub(super) wanted: Option<u32>,
     /// When files are passed again that the kernel did not take, because too many are in flight.
