@@ -21,6 +21,7 @@ pub mod env;
 pub mod feed;
 pub mod files;
 pub mod fuse;
+pub mod limit;
 pub mod proc;
 pub mod program;
 pub mod running;
