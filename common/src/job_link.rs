@@ -11,6 +11,9 @@ use crate::outcome::{Change, Limit};
 use crate::stamp::Stamp;
 use crate::wire::{Message, WireError, bound};
 
+/// Exit status of a worker that had no room for the descriptors of its jobs: no fault of a file.
+pub const EXIT_WITHOUT_ROOM: u8 = 75;
+
 /// What an opener says to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpenerToWorker {

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use fdbroker_common::channel::ChannelError;
 use fdbroker_common::generation::GenerationId;
-use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::job_link::{
+    Answer, EXIT_WITHOUT_ROOM, Finding, Job, OpenerToWorker, WorkerToOpener,
+};
 use log::error;
 
 use crate::children::Seat;
@@ -41,7 +43,10 @@ pub fn run(seat: Seat, engine: impl Engine, generation: GenerationId) -> ExitCod
         Err(WorkerError::Link(ChannelError::Closed)) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error}");
-            ExitCode::FAILURE
+            match error {
+                WorkerError::Link(ChannelError::Descriptors(_)) => EXIT_WITHOUT_ROOM.into(),
+                _ => ExitCode::FAILURE,
+            }
         }
         Ok(never) => match never {},
     }

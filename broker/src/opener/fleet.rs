@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::generation::GenerationId;
-use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::job_link::{
+    Answer, EXIT_WITHOUT_ROOM, Finding, Job, OpenerToWorker, WorkerToOpener,
+};
 use fdbroker_common::lease_link::LossCause;
 use fdbroker_common::limits::{BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX};
 use fdbroker_common::rule_table::RuleTable;
@@ -272,6 +274,8 @@ impl Worker {
         let blame = match (self.state, cause) {
             (State::Lost(Why::Overran), _) => Some(Blame::Overran),
             (State::Lost(Why::Misbehaved), _) => Some(Blame::Misbehaved),
+            // Others took the room that its descriptors need.
+            (_, LossCause::Exit(status)) if status == i32::from(EXIT_WITHOUT_ROOM) => None,
             (_, LossCause::Signal(signal)) => Some(Blame::Crashed(signal)),
             (_, LossCause::Exit(_) | LossCause::Unknown) => Some(Blame::Crashed(0)),
             (_, LossCause::Killed) => None,

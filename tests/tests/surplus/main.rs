@@ -85,6 +85,8 @@ impl Stage {
 
     #[track_caller]
     fn assert_flat(&self) {
+        // Openers that had nothing to do for long have ended.
+        self.others_are_served();
         let mut now = BTreeMap::new();
         let flat = poll_until("flat", PATIENCE, || {
             now = self.rest();
