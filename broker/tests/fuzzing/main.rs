@@ -22,7 +22,7 @@ fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
 }
 
-fn entry_of(target: &str) -> fn(&[u8]) {
+fn entry_of(target: &str) -> entry::Entry {
     let found = TARGETS.iter().find(|(name, _)| *name == target);
     found.unwrap_or_else(|| panic!("no target {target}")).1
 }

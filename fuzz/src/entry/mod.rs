@@ -21,8 +21,11 @@ pub use messages::{
 pub use text::{configuration, escaping, excludes, rule_table};
 pub use worker::worker_answers;
 
+/// What takes the bytes of one target.
+pub type Entry = fn(&[u8]);
+
 /// Every target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Entry)] = &[
     ("admin_to_dispatcher", admin_to_dispatcher),
     ("channel", channel),
     ("client_scan", client_scan),
@@ -61,5 +64,5 @@ fn packets(mut data: &[u8]) -> Vec<&[u8]> {
     packets
 }
 
-/// Fewer than a socket's queue takes (net.unix.max_dgram_qlen counts for datagrams only, but let it be small).
+/// Fewer than a socket's queue takes.
 const PACKETS_MAX: usize = 8;

@@ -1,7 +1,6 @@
 //! A broker without scanner, doubles that connect to it, and two callers.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::thread;
 
@@ -48,7 +47,7 @@ impl Stage {
         // One end of a connection that root has made.
         let (stdin, _) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
         let program = Program::new("captured-scanner").caller(&Caller::nobody());
-        program.arg(self.env.runtime()).arg(mode).stdin(OwnedFd::from(stdin)).spawn()
+        program.arg(self.env.runtime()).arg(mode).stdin(stdin).spawn()
     }
 
     /// The captured scanner.
