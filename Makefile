@@ -10,16 +10,19 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
 
-.PHONY: help build test demo check fmt clippy doc deny count-root-lines install clean need fuzz
+.PHONY: help build test demo check fmt clippy doc deny count-root-lines install clean need fuzz \
+        mutation fairness
 
 help:
 	@echo "make build              the four executables, in $(OUT)"
 	@echo "make demo [DIR=...]     shows the main job for real, then stops everything"
 	@echo "make test               all tests; whole-system ones need root and are counted as skipped without"
 	@echo "make check              fmt, clippy, doc, and the number of lines that run as root"
+	@echo "make fairness           how fast a caller is beside one that crashes workers; needs root"
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]"
 	@echo "make count-root-lines   first-party lines that can run with uid 0"
 	@echo "make deny               licences and advisories, with cargo-deny"
+	@echo "make mutation           takes one defence after the other away and shows which test notices"
 	@echo "make fuzz [FUZZ_SECONDS=30] [FUZZ_TARGET=...]   every decoder under libFuzzer, for so long each"
 
 need:
@@ -32,6 +35,11 @@ build: need
 
 test: build
 	scripts/test.sh $(CARGO)
+
+# A measurement, of a quiet machine.
+fairness: build
+	$(CARGO) build --release --locked -p fdbroker-scanner --example fdscand-faults
+	$(CARGO) test --release --locked -p fdbroker-tests --test faults -- --ignored --nocapture speed_beside
 
 demo: build
 	@scripts/demo.sh $(OUT) "$(DIR)"
@@ -63,6 +71,9 @@ install:
 
 clean:
 	$(CARGO) clean
+
+mutation: need
+	scripts/mutation.sh
 
 fuzz: need
 	scripts/fuzz.sh $(CARGO)

@@ -4,6 +4,8 @@
 //! The scanner is `fdscand` with an engine that does what files ask it to.
 
 mod callers;
+mod fairness;
 mod kinds;
 mod memory;
 mod stage;
+mod stuck;
