@@ -54,15 +54,15 @@ impl Broker {
         let peer = match Peer::of(&connection) {
             Ok(peer) => peer,
             Err(error) => {
-                debug!("connection dropped: {error}");
-                return self.served();
+                debug!("connection refused: {error}");
+                return self.refuse(connection, Refusal::Overloaded);
             }
         };
         let Peer { uid, gid, pid, .. } = peer;
         match authorise(&peer, self.settings.mode) {
             Authorization::Allowed(_) if !self.may_serve(uid) && !self.may_wait(uid) => {
                 debug!("connection: uid {uid} gid {gid} pid {pid} refused: too many wait");
-                refuse(connection, Refusal::TooManyConnections);
+                self.refuse(connection, Refusal::TooManyConnections);
             }
             Authorization::Allowed(grant) => {
                 debug!("connection: uid {uid} gid {gid} pid {pid} allowed");
@@ -70,8 +70,7 @@ impl Broker {
             }
             Authorization::Denied(refusal) => {
                 warn!("connection: uid {uid} gid {gid} pid {pid} denied: {refusal:?}");
-                refuse(connection, refusal);
-                self.served();
+                self.refuse(connection, refusal);
             }
         }
     }
@@ -103,8 +102,7 @@ impl Broker {
                 Ok(id) => self.serve(id, waiting),
                 Err(error) => {
                     error!("cannot start an opener: {error}");
-                    refuse(waiting.connection, Refusal::Overloaded);
-                    self.served();
+                    self.refuse(waiting.connection, Refusal::Overloaded);
                 }
             }
         }
@@ -185,12 +183,13 @@ impl Broker {
     pub(super) fn retire_openers(&mut self) {
         while self.end_idle("idle for long", |opener| opener.since.elapsed() >= OPENER_IDLE) {}
     }
-}
 
-/// Tells a client that it is refused, if it listens, and closes.
-pub(super) fn refuse(connection: OwnedFd, refusal: Refusal) {
-    // Accepted without blocking, so this does not wait either.
-    if let Err(error) = fdpass::send(&connection.into(), &refusal.message(), &[]) {
-        debug!("refusal not delivered: {error}");
+    /// Tells a client that it is refused, if it listens, and closes.
+    pub(super) fn refuse(&mut self, connection: OwnedFd, refusal: Refusal) {
+        // Accepted without blocking, so this does not wait either.
+        if let Err(error) = fdpass::send(&connection.into(), &refusal.message(), &[]) {
+            debug!("refusal not delivered: {error}");
+        }
+        self.served();
     }
 }

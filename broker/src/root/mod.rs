@@ -102,6 +102,8 @@ impl Broker {
                 "the limit on open files is {files}, {DESCRIPTORS_MIN} are needed; raise the hard limit (ulimit -Hn, LimitNOFILE=)"
             ));
         }
+        // First, so that its number is below any limit that is set later.
+        let spare = io::stderr().as_fd().try_clone_to_owned().ok();
         let executable = settings.plan.starts_scanner.then(spawn::find_scanner).transpose()?;
         let dir = settings.runtime_dir.as_deref();
         let dir = dir.map(|path| RuntimeDir::claim(path, settings.is_system())).transpose()?;
@@ -120,7 +122,7 @@ impl Broker {
             settings,
             executable,
             dir,
-            spare: signals.as_fd().try_clone_to_owned().ok(),
+            spare,
             signals,
             clients: None,
             private,
@@ -167,6 +169,8 @@ impl Broker {
         let idle = self.openers.values().any(|opener| !opener.busy);
         match poll(&mut fds, if idle { RETIRE_LOOK_MS.into() } else { PollTimeout::NONE }) {
             Ok(_) | Err(nix::Error::EINTR) => {}
+            // The limit on open files was lowered below the number of these.
+            Err(nix::Error::EINVAL) => std::thread::sleep(ACCEPT_PAUSE),
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
@@ -286,12 +290,12 @@ impl Broker {
         match self.accept_one() {
             Ok(client) => {
                 error!("a connection was refused: {why}");
-                clients::refuse(client, Refusal::Overloaded);
+                self.refuse(client, Refusal::Overloaded);
             }
             Err(Errno::AGAIN) => {}
             Err(_) => std::thread::sleep(ACCEPT_PAUSE),
         }
-        self.spare = self.signals.as_fd().try_clone_to_owned().ok();
+        self.spare = io::stderr().as_fd().try_clone_to_owned().ok();
     }
 
     /// Everything that we started ends with us.
