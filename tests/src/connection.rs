@@ -99,3 +99,77 @@ impl Drop for Keeper {
         let _ = self.0.wait();
     }
 }
+
+/// Many connections of one user, made by one process.
+#[derive(Debug)]
+pub struct Crowd {
+    sockets: Vec<UnixDatagram>,
+    /// Dropped before the keeper, which ends when this is closed.
+    _link: UnixDatagram,
+    _keeper: Keeper,
+}
+
+impl Crowd {
+    /// Connects so many times.
+    ///
+    /// # Panics
+    /// When that fails, or `run-as` cannot be started.
+    #[must_use]
+    pub fn open(caller: &Caller, socket: &Path, count: usize) -> Self {
+        let (link, keeper) = run_as("connect", caller, socket, &[count.to_string()]);
+        let socket = |_| {
+            let mut answer = [0; 4];
+            let packet = fdpass::receive(&link, &mut answer).expect("run-as answers");
+            let errno = i32::from_ne_bytes(answer);
+            packet.descriptors.into_iter().next().unwrap_or_else(|| panic!("errno {errno}")).into()
+        };
+        Self { sockets: (0..count).map(socket).collect(), _link: link, _keeper: keeper }
+    }
+
+    /// The sockets.
+    #[must_use]
+    pub fn sockets(&self) -> &[UnixDatagram] {
+        &self.sockets
+    }
+}
+
+/// As many descriptors in flight as the kernel lets a user have; none of them is ever received.
+#[derive(Debug)]
+pub struct InFlight {
+    _link: UnixDatagram,
+    _keeper: Keeper,
+    /// What the kernel said to the next one.
+    pub errno: i32,
+}
+
+impl InFlight {
+    /// Sends them.
+    ///
+    /// # Panics
+    /// When `run-as` cannot be started, or meets no limit.
+    #[must_use]
+    pub fn fill(caller: &Caller, file: &Path) -> Self {
+        let (link, keeper) = run_as("fill", caller, file, &[]);
+        let mut answer = [0; 4];
+        let length = fdpass::receive_plain(&link, &mut answer).expect("run-as answers");
+        assert_eq!(length, 4, "run-as met no limit");
+        Self { _link: link, _keeper: keeper, errno: i32::from_ne_bytes(answer) }
+    }
+}
+
+/// Starts `run-as`, which ends when its link is closed.
+fn run_as(
+    verb: &str,
+    caller: &Caller,
+    path: &Path,
+    arguments: &[String],
+) -> (UnixDatagram, Keeper) {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags);
+    let (ours, theirs) = pair.expect("socketpair");
+    let mut command = Command::new(executable("run-as"));
+    command.arg(verb).args(caller.arguments()).arg(path).args(arguments);
+    command.stdin(Stdio::from(theirs)).current_dir("/").env_clear();
+    let keeper = Keeper(command.spawn().expect("run-as starts"));
+    (ours.into(), keeper)
+}

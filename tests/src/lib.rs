@@ -33,7 +33,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use caller::Caller;
-pub use connection::Connection;
+pub use connection::{Connection, Crowd, InFlight};
 pub use env::{Env, EnvBuilder};
 pub use feed::Feed;
 pub use fuse::Fuse;

@@ -3,10 +3,13 @@
 //!
 //! ```text
 //! run-as exec    UID GID GROUPS PROGRAM [ARGUMENT]...
-//! run-as connect UID GID GROUPS SOCKET     passes the connection, or errno, over standard input
+//! run-as connect UID GID GROUPS SOCKET     passes the connection, or errno, over standard input;
+//!                                          with a COUNT behind SOCKET, so many
 //! run-as open    UID GID GROUPS FILE       errno of opening FILE itself, 0 if it could, as bytes in
 //!                                          decimal; then the contents of the descriptor that it
 //!                                          receives over standard input
+//! run-as fill    UID GID GROUPS FILE       keeps as many descriptors of FILE in flight as the kernel
+//!                                          lets the user have, and passes the errno that ended that
 //! ```
 //!
 //! With `RUN_AS_DATA_MAX` in its environment, `exec` sets that many bytes as the limit on memory.
@@ -24,11 +27,13 @@ use std::process::ExitCode;
 
 use fdbroker_common::client::connect_seqpacket;
 use fdbroker_common::fdpass;
+use fdbroker_common::limits::DESCRIPTORS_PER_MESSAGE_MAX;
 use nix::fcntl::AtFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, execveat, geteuid, setgroups, setresgid, setresuid};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     match run() {
@@ -49,8 +54,12 @@ fn run() -> io::Result<()> {
     let identity = Identity { uid: number(&uid)?, gid: number(&gid)?, groups: list(&groups)? };
     match verb.to_str() {
         Some("exec") => exec(&identity, &path, arguments.collect()),
-        Some("connect") => connect(&identity, &path),
+        Some("connect") => {
+            let count = arguments.next().map(|count| number(&text(count)?)).transpose()?;
+            connect(&identity, &path, count.unwrap_or(1))
+        }
         Some("open") => open(&identity, &path),
+        Some("fill") => fill(&identity, &path),
         _ => Err(io::Error::other("no such verb")),
     }
 }
@@ -111,19 +120,58 @@ fn for_anybody(path: &Path) -> io::Result<File> {
     Ok(copy)
 }
 
-fn connect(identity: &Identity, path: &Path) -> io::Result<()> {
+fn connect(identity: &Identity, path: &Path, count: u32) -> io::Result<()> {
     let link = standard_input()?;
     identity.take()?;
-    match connect_seqpacket(path) {
-        Ok(socket) => fdpass::send(&link, &[0; 4], &[socket.as_fd()])?,
-        Err(error) => {
-            let errno = error.raw_os_error().unwrap_or(i32::MAX);
-            fdpass::send(&link, &errno.to_ne_bytes(), &[])?;
+    for _ in 0..count {
+        match connect_seqpacket(path) {
+            Ok(socket) => fdpass::send(&link, &[0; 4], &[socket.as_fd()])?,
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(i32::MAX);
+                fdpass::send(&link, &errno.to_ne_bytes(), &[])?;
+            }
         }
     }
-    // Until the test closes its end.
-    fdpass::receive_plain(&link, &mut [0]).map_err(io::Error::other)?;
+    until_closed(&link)
+}
+
+/// Until the test closes its end.
+fn until_closed(link: &UnixDatagram) -> io::Result<()> {
+    fdpass::receive_plain(link, &mut [0]).map_err(io::Error::other)?;
     Ok(())
+}
+
+/// More messages than this are never needed, whatever the limit.
+const MESSAGES_MAX: usize = 50_000;
+
+fn fill(identity: &Identity, path: &Path) -> io::Result<()> {
+    let link = standard_input()?;
+    let file = File::open(path)?;
+    identity.take()?;
+    // The limit is that of whoever sends, and openers raise theirs as far as they may.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })?;
+    let descriptors = [file.as_fd(); DESCRIPTORS_PER_MESSAGE_MAX];
+    let mut full = Vec::new();
+    let mut pair = UnixDatagram::pair()?;
+    let mut count = descriptors.len();
+    for _ in 0..MESSAGES_MAX {
+        pair.0.set_nonblocking(true)?;
+        match fdpass::send(&pair.0, &[0], &descriptors[..count]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                full.push(std::mem::replace(&mut pair, UnixDatagram::pair()?));
+            }
+            Err(error) if count == 1 => {
+                let errno = error.raw_os_error().unwrap_or(i32::MAX);
+                fdpass::send(&link, &errno.to_ne_bytes(), &[])?;
+                return until_closed(&link);
+            }
+            // To the very last one.
+            Err(_) => count = 1,
+            Ok(()) => {}
+        }
+    }
+    Err(io::Error::other("no limit was met"))
 }
 
 fn open(identity: &Identity, path: &Path) -> io::Result<()> {
