@@ -34,6 +34,11 @@ fn sealed_processes_hold_nothing() {
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&inside), 0, "{pid}");
     }
     assert_eq!(status(worker_pid, "Seccomp").unwrap(), "2");
+    // The worker is ended before others when there is no memory, and the template with it.
+    for pid in [template_pid, worker_pid] {
+        let score = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        assert_eq!(score.trim(), "500", "{pid}");
+    }
     let limits = std::fs::read_to_string(format!("/proc/{worker_pid}/limits"));
     let Ok(limits) = limits else {
         println!("skipped: limits are not readable");

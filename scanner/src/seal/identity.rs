@@ -13,6 +13,9 @@ use nix::unistd::{Pid, getppid, getresuid};
 
 use super::SealError;
 
+/// As if it used half of the machine's memory beside what it uses (proc(5)).
+const OOM_SCORE: &str = "500";
+
 /// Evidence that no user id of this process is root's.
 #[derive(Debug)]
 pub struct Unprivileged(());
@@ -50,6 +53,13 @@ pub fn harden() -> Result<(), SealError> {
         caps::clear(None, set).map_err(SealError::Capabilities)?;
     }
     prctl::set_dumpable(false).map_err(|error| SealError::System("dumpable", error))
+}
+
+/// Makes this process and its children the ones to be ended when the machine runs out of memory. Inside
+/// a broker's fence that is not possible, because nothing may be written there; then the kernel chooses
+/// by size alone. Before [`harden`], which makes the file root's.
+pub fn volunteer_for_oom() {
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
 }
 
 /// Ends this process when its parent ends.

@@ -1,7 +1,8 @@
 //! Resource limits.
 //!
-//! Set by each process on itself, soft and hard. The limit on memory is that on data, not on address
-//! space: the engine reserves much more of that than it uses.
+//! Set by each process on itself, soft and hard. The limit on memory is that on data. That on address
+//! space is far above it, because the engine reserves more than it uses: it bounds what the kernel
+//! needs to map, which no other limit counts.
 
 use fdbroker_common::limits::FILE_BYTES_MAX;
 use nix::sys::resource::{Resource, setrlimit};
@@ -13,6 +14,12 @@ const WORKER_DESCRIPTORS_MAX: u64 = 300;
 
 /// The largest file, and a gibibyte for rules and engine.
 const WORKER_DATA_BYTES_MAX: u64 = FILE_BYTES_MAX + 1024 * 1024 * 1024;
+
+/// Page tables for this much take 128 MiB, and the engine reserves less.
+const WORKER_ADDRESS_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+
+/// The stack grows outside of the limit on data.
+const WORKER_STACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Limits of a template. None on file sizes: the log may be a file.
 ///
@@ -32,6 +39,8 @@ pub fn worker() -> Result<(), SealError> {
     limit(Resource::RLIMIT_NOFILE, WORKER_DESCRIPTORS_MAX, "limit on descriptors")?;
     limit(Resource::RLIMIT_NPROC, 0, "limit on processes")?;
     limit(Resource::RLIMIT_MSGQUEUE, 0, "limit on message queues")?;
+    limit(Resource::RLIMIT_STACK, WORKER_STACK_BYTES_MAX, "limit on the stack")?;
+    limit(Resource::RLIMIT_AS, WORKER_ADDRESS_BYTES_MAX, "limit on addresses")?;
     limit(Resource::RLIMIT_DATA, WORKER_DATA_BYTES_MAX, "limit on memory")
 }
 

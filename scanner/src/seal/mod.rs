@@ -59,6 +59,7 @@ pub struct Sealed(());
 /// # Errors
 /// See [`SealError`].
 pub fn confine(_user: &Unprivileged, parent: u32) -> Result<Confined, SealError> {
+    identity::volunteer_for_oom();
     identity::harden()?;
     identity::die_with(parent)?;
     limits::template()?;

@@ -106,10 +106,13 @@ pub fn worker(socket: BorrowedFd<'_>) -> Result<(), SealError> {
         allow(&mut rules, libc::SYS_write, &[equal(0, output)?])?;
     }
     allow(&mut rules, libc::SYS_fcntl, &[equal(1, libc::F_GETFL)?])?;
-    // Never a file: one that shrinks would kill the worker with SIGBUS.
-    let anonymous =
-        condition(3, SeccompCmpOp::MaskedEq(bits(libc::MAP_ANONYMOUS)), bits(libc::MAP_ANONYMOUS))?;
-    allow(&mut rules, libc::SYS_mmap, &[no_exec()?, anonymous])?;
+    // Never a file: one that shrinks would kill the worker with SIGBUS. And nothing that the limit on
+    // data does not count: memory that is shared, huge pages, what grows like a stack.
+    let uncounted = libc::MAP_GROWSDOWN | libc::MAP_HUGETLB | libc::MAP_LOCKED;
+    let kind = libc::MAP_TYPE | libc::MAP_ANONYMOUS | uncounted;
+    let private = bits(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let counted = condition(3, SeccompCmpOp::MaskedEq(bits(kind)), private)?;
+    allow(&mut rules, libc::SYS_mmap, &[no_exec()?, counted])?;
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let abort = [equal(0, own)?, equal(2, libc::SIGABRT)?];
     allow(&mut rules, libc::SYS_tgkill, &abort)?;
