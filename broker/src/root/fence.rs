@@ -35,7 +35,7 @@ const CALLS: &[i64] = calls![
     SYS_getdents64 SYS_getegid SYS_geteuid SYS_getgid SYS_getgroups SYS_getpid SYS_getppid SYS_getrandom
     SYS_getresgid SYS_getresuid SYS_getsockopt SYS_gettid SYS_getuid SYS_ioctl SYS_kill
     SYS_landlock_add_rule SYS_landlock_create_ruleset SYS_landlock_restrict_self SYS_listen SYS_lseek
-    SYS_madvise SYS_memfd_create SYS_mmap SYS_mprotect SYS_mremap SYS_munmap SYS_nanosleep SYS_newfstatat
+    SYS_madvise SYS_mmap SYS_mprotect SYS_mremap SYS_munmap SYS_nanosleep SYS_newfstatat
     SYS_openat SYS_openat2 SYS_pidfd_open SYS_pidfd_send_signal SYS_pipe2 SYS_ppoll SYS_prctl SYS_pread64
     SYS_prlimit64 SYS_pwrite64 SYS_read SYS_readlinkat SYS_recvfrom SYS_recvmsg SYS_restart_syscall
     SYS_rseq SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sched_getaffinity SYS_sched_yield
@@ -108,7 +108,11 @@ pub fn confine(exec: &[impl AsFd], sockets: Option<BorrowedFd<'_>>) -> io::Resul
         | (libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP);
     let clone = allow_if(libc::SYS_clone, 0, SeccompCmpOp::MaskedEq(bits(namespaces)), 0)?;
     let socket = allow_if(libc::SYS_socket, 0, SeccompCmpOp::Eq, bits(libc::AF_UNIX))?;
-    seccomp(plain.chain([clone, socket]))?;
+    // Landlock does not see what is executed from memory. Since Linux 6.3 that can be ruled out.
+    let noexec = rustix::fs::MemfdFlags::NOEXEC_SEAL;
+    let mask = rustix::fs::memfd_create("", noexec).map_or(0, |_| noexec.bits().into());
+    let memfd = allow_if(libc::SYS_memfd_create, 1, SeccompCmpOp::MaskedEq(mask), mask)?;
+    seccomp(plain.chain([clone, socket, memfd]))?;
     // Its flags lie in memory, where no filter sees them. The C library then takes clone(2).
     let absent = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     install([(libc::SYS_clone3, Vec::new())].into(), SeccompAction::Allow, absent)
