@@ -13,7 +13,7 @@
 //! | job | [`job_link`] | opener and worker |
 //! | scanner | [`scanner_link`] | dispatcher, scanner supervisor and template |
 //! | admin | [`admin_link`] | `fdbrokerctl` and dispatcher |
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -32,6 +32,7 @@ pub mod limits;
 pub mod opener_link;
 pub mod outcome;
 pub mod paths;
+pub mod probe;
 pub mod refusal;
 pub mod rule_table;
 pub mod scanner_link;
