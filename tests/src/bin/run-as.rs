@@ -30,10 +30,9 @@ use fdbroker_common::fdpass;
 use fdbroker_common::limits::DESCRIPTORS_PER_MESSAGE_MAX;
 use nix::fcntl::AtFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, execveat, geteuid, setgroups, setresgid, setresuid};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     match run() {
@@ -149,8 +148,8 @@ fn fill(identity: &Identity, path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     identity.take()?;
     // The limit is that of whoever sends, and openers raise theirs as far as they may.
-    let files = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let descriptors = [file.as_fd(); DESCRIPTORS_PER_MESSAGE_MAX];
     let mut full = Vec::new();
     let mut pair = UnixDatagram::pair()?;
