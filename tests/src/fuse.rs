@@ -103,15 +103,27 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    /// Mounts; the directory must exist.
+    /// Mounts for everybody; the directory must exist.
     ///
     /// # Errors
     /// Why it cannot be done here.
     pub fn mount(at: &Path, table: Table) -> Result<Self, String> {
+        Self::mount_with(at, table, "user_id=0,group_id=0,allow_other")
+    }
+
+    /// Mounts for a user alone, which is what users can do by themselves: nobody else may use it, root
+    /// neither.
+    ///
+    /// # Errors
+    /// As [`Fuse::mount`].
+    pub fn mount_for(at: &Path, table: Table, uid: u32) -> Result<Self, String> {
+        Self::mount_with(at, table, &format!("user_id={uid},group_id={uid}"))
+    }
+
+    fn mount_with(at: &Path, table: Table, whose: &str) -> Result<Self, String> {
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse");
         let device = device.map_err(|error| format!("/dev/fuse: {error}"))?;
-        let options =
-            format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
+        let options = format!("fd={},rootmode=40000,{whose}", device.as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("fdbroker-test"), at, Some("fuse"), flags, Some(options.as_str()))
             .map_err(|error| format!("mounting a FUSE file system: {error}"))?;

@@ -1,7 +1,8 @@
 //! FUSE servers that answer: as any other file system if they are honest, never clean if they are not.
 
+use fdbroker_tests::files::EICAR;
 use fdbroker_tests::fuse::Node;
-use fdbroker_tests::{Caller, proc, require_root, skip, wait_until};
+use fdbroker_tests::{Caller, Fuse, Program, proc, require_root, skip, wait_until};
 
 use crate::stage::{FOUND, NEEDLE, Stage, expected, outcomes};
 
@@ -115,5 +116,34 @@ fn a_directory_without_end_costs_its_caller_time_and_nobody_memory() {
     let status = fdscan.ended_within(fdbroker_tests::PATIENCE).expect("the signal ends it");
     assert_ne!(status.code(), Some(0));
     assert!(!fdscan.text().contains(": OK"), "there is nothing to be clean");
+    stage.comes_to_rest();
+}
+
+#[test]
+fn a_file_system_that_is_for_its_owner_alone_can_be_scanned_by_the_owners_own_broker_alone() {
+    require_root!();
+    let stage = Stage::new();
+    let at = stage.path("t");
+    std::fs::create_dir(&at).unwrap();
+    let table = vec![("clean", Node::File(b"hay".into())), ("eicar", Node::File(EICAR.into()))];
+    let fuse = match Fuse::mount_for(&at, table, 2000) {
+        Ok(fuse) => fuse,
+        Err(reason) => skip!("{reason}"),
+    };
+    let arguments = ["--no-summary".as_ref(), fuse.path()];
+    // What its opener may open, the scanner may not even look at: that is an error, not clean.
+    let output = stage.env.fdscan(&Caller::user(2000), arguments).expect_code(2);
+    let error = "Permission denied ERROR";
+    let all = expected(&[("clean", error), ("eicar", error)]);
+    assert_eq!(outcomes(&output, fuse.path()), all, "{output}");
+    for uid in [2001, 0] {
+        let output = stage.env.fdscan(&Caller::user(uid), arguments).expect_code(2);
+        let all = format!("{}: permission denied DENIED\n", fuse.path().display());
+        assert_eq!(output.text(), all);
+    }
+    let fdscan = Program::at(&stage.env.install().join("fdscan")).caller(&Caller::user(2000));
+    let output = fdscan.arg("--private").args(arguments).output().expect_code(1);
+    let all = expected(&[("clean", "OK"), ("eicar", "EICAR_Test_File FOUND")]);
+    assert_eq!(outcomes(&output, fuse.path()), all, "{output}");
     stage.comes_to_rest();
 }

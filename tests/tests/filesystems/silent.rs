@@ -11,7 +11,7 @@ use fdbroker_tests::{Caller, PATIENCE, Running, duration, env, poll_until, proc,
 use fdbroker_tests::{skip, wait_until};
 use nix::sys::signal::Signal;
 
-use crate::stage::{NEEDLE, Stage, outcomes};
+use crate::stage::{FOUND, NEEDLE, Stage, expected, outcomes};
 
 fn table() -> Table {
     vec![
@@ -84,6 +84,29 @@ impl ExpectError for fdbroker_tests::Output {
 }
 
 #[test]
+fn a_server_that_never_answers_is_not_even_asked_by_a_scan_of_one_file_system() {
+    require_root!();
+    let stage = Stage::new();
+    let _ = stage.env.file("t/found", NEEDLE);
+    let fuse = match stage.fuse("t/mute", table()) {
+        Ok(fuse) => fuse,
+        Err(reason) => skip!("{reason}"),
+    };
+    for ask in [Ask::Getattr, Ask::Statfs, Ask::Opendir, Ask::Readdir] {
+        fuse.silence(ask, "");
+    }
+    for uid in [2000, 0] {
+        let fdscan = stage.env.fdscan_program(&Caller::user(uid));
+        let fdscan = fdscan.args(["--no-summary", "--one-file-system"]).arg(stage.path("t"));
+        let output = fdscan.output().expect_code(1);
+        let all = expected(&[("found", FOUND), ("mute", "other file system SKIPPED")]);
+        assert_eq!(outcomes(&output, &stage.path("t")), all, "{output}");
+    }
+    assert_eq!(fuse.unanswered(), 0);
+    stage.comes_to_rest();
+}
+
+#[test]
 fn a_client_gives_up_an_opener_that_hangs_and_says_so() {
     require_root!();
     // Half a minute: not in an ordinary run.
@@ -109,7 +132,8 @@ fn a_client_gives_up_an_opener_that_hangs_and_says_so() {
 #[test]
 fn a_client_that_leaves_an_opener_that_hangs_leaves_nothing_else() {
     require_root!();
-    let stage = Stage::new();
+    // Each needs the worker that the one before holds, and does not give back when it is asked to.
+    let stage = Stage::build(|env| env.broker_arg("--workers").broker_arg("1"));
     let fuse = match stage.fuse("t", table()) {
         Ok(fuse) => fuse,
         Err(reason) => skip!("{reason}"),
@@ -126,6 +150,7 @@ fn a_client_that_leaves_an_opener_that_hangs_leaves_nothing_else() {
     assert_eq!(status.openers.iter().filter(|opener| opener.busy).count(), 3, "{status:#?}");
     assert!(status.openers.iter().all(|opener| opener.workers <= 1), "{status:#?}");
     stage.is_served(2000);
+    stage.is_served(2001);
     drop(fuse);
     stage.comes_to_rest();
 }
