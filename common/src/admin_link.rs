@@ -1,12 +1,14 @@
 //! Admin link: `fdbrokerctl` (tag 0x51) and the broker (tag 0x52).
 //!
-//! Only root, or the user whose own broker it is, can connect. Requests have no fields, so the broker
-//! parses nothing here but one verb.
+//! Only root, or the user whose own broker it is, can connect. A request is one verb, and for a probe
+//! the number of an act: that is all that is parsed here.
 
 use serde::{Deserialize, Serialize};
 
 use crate::generation::GenerationId;
+use crate::lease_link::LossCause;
 use crate::limits::{OPENERS_MAX, RULE_ERROR_BYTES_MAX};
+use crate::probe::Act;
 use crate::totals::Totals;
 use crate::wire::{Message, WireError, bound};
 
@@ -20,6 +22,8 @@ pub enum AdminRequest {
     Status,
     /// Read the rules again.
     Reload,
+    /// Have a worker made that tries this and ends. One at a time.
+    Probe(Act),
 }
 
 /// What the broker answers.
@@ -39,6 +43,10 @@ pub enum AdminReply {
         /// File, line, reason.
         reason: serde_bytes::ByteBuf,
     },
+    /// How the worker that was to try something ended.
+    Probed(LossCause),
+    /// No scanner is ready to make one.
+    NotProbed,
 }
 
 /// A snapshot of the broker.
@@ -112,7 +120,7 @@ impl Message for AdminReply {
             Self::ReloadFailed { reason } => {
                 bound(reason.len() <= RULE_ERROR_BYTES_MAX, "length of a reason")
             }
-            Self::Reloaded { .. } => Ok(()),
+            Self::Reloaded { .. } | Self::Probed(_) | Self::NotProbed => Ok(()),
         }
     }
 }

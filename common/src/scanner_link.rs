@@ -12,6 +12,7 @@ use crate::limits::{
     RULE_ERROR_BYTES_MAX, RULE_FILE_NAME_BYTES_MAX, RULE_FILES_MAX, RULE_FILES_PER_MESSAGE_MAX,
     RULES_MAX,
 };
+use crate::probe::Act;
 use crate::wire::{Message, WireError, bound};
 
 /// What the broker says to the supervisor.
@@ -62,6 +63,14 @@ pub enum BrokerToTemplate {
     Kill {
         /// The worker.
         worker: u32,
+    },
+    /// Fork a worker that tries an act and ends (one descriptor: a file to try it on); `Exited` follows,
+    /// no `Worker`. Only after `Ready`.
+    Probe {
+        /// Its number, as of any other worker.
+        worker: u32,
+        /// What it tries once it is sealed.
+        act: Act,
     },
 }
 
@@ -117,7 +126,8 @@ impl Message for BrokerToTemplate {
     fn descriptors(&self) -> usize {
         match self {
             Self::Rules(names) => names.len(),
-            _ => 0,
+            Self::Probe { .. } => 1,
+            Self::Compile | Self::Fork { .. } | Self::Kill { .. } => 0,
         }
     }
 

@@ -9,6 +9,7 @@ use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOp
 use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
 use fdbroker_common::opener_link::{BrokerToOpener, Identity, OpenerToBroker};
 use fdbroker_common::outcome::{Failure, Outcome, SkipReason};
+use fdbroker_common::probe::Act;
 use fdbroker_common::refusal::Refusal;
 use fdbroker_common::scanner_link::{
     BrokerToSupervisor, BrokerToTemplate, SupervisorToBroker, TemplateToBroker,
@@ -174,15 +175,19 @@ fn scanner_and_admin_rows() -> Vec<Row> {
         row("Compile", &BrokerToTemplate::Compile),
         row("Fork", &BrokerToTemplate::Fork { worker }),
         row("Kill", &BrokerToTemplate::Kill { worker }),
+        row("Probe", &BrokerToTemplate::Probe { worker, act: Act::Execve }),
         row("Ready", &TemplateToBroker::Ready { generation, rules, wants_names: false }),
         row("Rejected", &TemplateToBroker::Rejected { reason: reason() }),
         row("Worker", &TemplateToBroker::Worker { worker }),
         row("Exited", &TemplateToBroker::Exited { worker, cause }),
         row("Status", &AdminRequest::Status),
         row("Reload", &AdminRequest::Reload),
+        row("Probe", &AdminRequest::Probe(Act::Execve)),
         row("Status", &AdminReply::Status(Box::<Status>::default())),
         row("Reloaded", &AdminReply::Reloaded { generation, rules }),
         row("ReloadFailed", &AdminReply::ReloadFailed { reason: reason() }),
+        row("Probed", &AdminReply::Probed(cause)),
+        row("NotProbed", &AdminReply::NotProbed),
     ]
 }
 

@@ -12,6 +12,7 @@ use fdbroker_common::channel::Channel;
 use fdbroker_common::escape::Escaped;
 use fdbroker_common::job_link::{OpenerToWorker, WorkerToOpener};
 use fdbroker_common::lease_link::LossCause;
+use fdbroker_common::probe::Act;
 use log::{debug, warn};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
@@ -26,6 +27,15 @@ use crate::seal::TemplateSealed;
 /// What a worker has said on standard error is cut to this.
 const LAST_WORDS_BYTES_MAX: usize = 1024;
 
+/// What a worker is forked for.
+#[derive(Debug)]
+pub enum Task {
+    /// To judge files until its link is closed.
+    Serve,
+    /// To try something that its seal forbids, for instance on this file.
+    Probe(Act, OwnedFd),
+}
+
 /// What a freshly forked worker is given.
 #[derive(Debug)]
 pub struct Seat {
@@ -35,6 +45,8 @@ pub struct Seat {
     pub words: OwnedFd,
     /// The template.
     pub parent: u32,
+    /// What it is there for.
+    pub task: Task,
 }
 
 /// Which side of a fork this is, with what belongs to it.
@@ -53,6 +65,7 @@ struct Worker {
     process: OwnedFd,
     words: OwnedFd,
     killed: bool,
+    is_probe: bool,
 }
 
 /// Workers by number. Dropping it kills nobody: a new worker drops the list of its siblings.
@@ -64,13 +77,19 @@ impl Children {
     ///
     /// # Errors
     /// As socketpair(2), pipe2(2), fork(2) and pidfd_open(2); no worker is left then.
-    pub fn spawn(&mut self, sealed: &TemplateSealed, number: u32) -> io::Result<Spawned> {
+    pub fn spawn(
+        &mut self,
+        sealed: &TemplateSealed,
+        number: u32,
+        task: Task,
+    ) -> io::Result<Spawned> {
         let (link, opener) = Channel::pair()?;
         let (words, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let parent = std::process::id();
+        let is_probe = matches!(task, Task::Probe(..));
         let pid = match fork(sealed)? {
             Forked::Child => {
-                return Ok(Spawned::Worker(Seat { link, words: theirs, parent }));
+                return Ok(Spawned::Worker(Seat { link, words: theirs, parent, task }));
             }
             Forked::Parent(pid) => pid,
         };
@@ -85,7 +104,7 @@ impl Children {
             }
         };
         debug!("worker {number} forked (pid {})", Pid::as_raw(Some(pid)));
-        self.0.push(Worker { number, process, words, killed: false });
+        self.0.push(Worker { number, process, words, killed: false, is_probe });
         Ok(Spawned::Template(opener))
     }
 
@@ -152,6 +171,8 @@ impl Worker {
         let words = Escaped(words);
         match cause {
             LossCause::Killed | LossCause::Exit(0) => debug!("worker {number} ended: {cause:?}"),
+            // That is what it was for.
+            cause if self.is_probe => debug!("probe {number} ended: {cause:?} {words}"),
             LossCause::Signal(signal) => {
                 warn!("worker {number} ended: {} {words}", SignalName(signal));
             }

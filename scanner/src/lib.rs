@@ -28,6 +28,7 @@ pub mod input;
 pub mod journal;
 pub mod names;
 pub mod outbox;
+pub mod probe;
 pub mod seal;
 pub mod signals;
 pub mod sources;

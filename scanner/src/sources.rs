@@ -85,9 +85,12 @@ pub fn receive(link: &mut Link) -> Result<Result<Vec<Source>, Rejection>, Source
                 }
             }
             (BrokerToTemplate::Compile, _) => return Ok(sources),
-            (BrokerToTemplate::Fork { .. } | BrokerToTemplate::Kill { .. }, _) => {
-                return Err(SourceError::Order);
-            }
+            (
+                BrokerToTemplate::Fork { .. }
+                | BrokerToTemplate::Kill { .. }
+                | BrokerToTemplate::Probe { .. },
+                _,
+            ) => return Err(SourceError::Order),
         }
     }
 }

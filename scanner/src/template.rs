@@ -16,7 +16,7 @@ use fdbroker_common::stdio;
 use log::{debug, error, info, warn};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::children::{Children, Seat, Spawned};
+use crate::children::{Children, Seat, Spawned, Task};
 use crate::engine::Engine;
 use crate::engine::compile::{self, Compiled};
 use crate::engine::eicar::{self, SelfTestError};
@@ -165,12 +165,12 @@ fn obey(
     children: &mut Children,
     sealed: &TemplateSealed,
 ) -> Result<Option<Seat>, TemplateError> {
-    let (message, _) = match link.receive() {
+    let (message, mut files) = match link.receive() {
         Err(ChannelError::WouldBlock) => return Ok(None),
         result => result?,
     };
     match message {
-        BrokerToTemplate::Fork { worker } => match children.spawn(sealed, worker) {
+        BrokerToTemplate::Fork { worker } => match children.spawn(sealed, worker, Task::Serve) {
             Ok(Spawned::Worker(seat)) => return Ok(Some(seat)),
             Ok(Spawned::Template(opener)) => {
                 link.send(&TemplateToBroker::Worker { worker }, &[opener.as_fd()])?;
@@ -182,6 +182,19 @@ fn obey(
             }
         },
         BrokerToTemplate::Kill { worker } => children.kill(worker),
+        BrokerToTemplate::Probe { worker, act } => {
+            let file = files.pop().ok_or(TemplateError::Order)?;
+            match children.spawn(sealed, worker, Task::Probe(act, file)) {
+                Ok(Spawned::Worker(seat)) => return Ok(Some(seat)),
+                // Nobody gets its link.
+                Ok(Spawned::Template(opener)) => drop(opener),
+                Err(error) => {
+                    warn!("probe {worker} cannot be forked: {error}");
+                    let cause = LossCause::Unknown;
+                    link.send(&TemplateToBroker::Exited { worker, cause }, &[])?;
+                }
+            }
+        }
         BrokerToTemplate::Rules(_) | BrokerToTemplate::Compile => {
             return Err(TemplateError::Order);
         }

@@ -14,12 +14,13 @@ use fdbroker_common::job_link::{
 };
 use log::error;
 
-use crate::children::Seat;
+use crate::children::{Seat, Task};
 use crate::engine::eicar::{self, SelfTestError};
 use crate::engine::{Engine, Verdict};
 use crate::input::{Buffer, Found, VettedFile};
 use crate::journal::{self, Role};
 use crate::outbox::{Link, Outbox};
+use crate::probe;
 use crate::seal::{self, SealError, Sealed, identity};
 
 /// Answers do not wait for a file larger than this.
@@ -39,7 +40,13 @@ enum WorkerError {
 #[must_use]
 pub fn run(seat: Seat, engine: impl Engine, generation: GenerationId) -> ExitCode {
     journal::speak_as(Role::Worker);
-    match live(seat, engine, generation) {
+    let Seat { link, words, parent, task } = seat;
+    let end = settle(words, parent).map_err(WorkerError::from).and_then(|()| match task {
+        Task::Serve => live(link, engine, generation).map(|never| match never {}),
+        Task::Probe(act, file) => Ok(probe::run(link.as_fd(), act, file)?),
+    });
+    match end {
+        Ok(code) => code,
         Err(WorkerError::Link(ChannelError::Closed)) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error}");
@@ -48,21 +55,23 @@ pub fn run(seat: Seat, engine: impl Engine, generation: GenerationId) -> ExitCod
                 _ => ExitCode::FAILURE,
             }
         }
-        Ok(never) => match never {},
     }
 }
 
-fn live(
-    seat: Seat,
-    mut engine: impl Engine,
-    generation: GenerationId,
-) -> Result<std::convert::Infallible, WorkerError> {
-    let Seat { mut link, words, parent } = seat;
+/// What every worker does before it is sealed.
+fn settle(words: OwnedFd, parent: u32) -> Result<(), SealError> {
     let system = |what| move |error| SealError::System(what, error);
     nix::unistd::dup2_stderr(&words).map_err(system("standard error"))?;
     drop(words);
     identity::die_with(parent)?;
-    nix::sys::prctl::set_name(c"fdscand-worker").map_err(system("name"))?;
+    nix::sys::prctl::set_name(c"fdscand-worker").map_err(system("name"))
+}
+
+fn live(
+    mut link: Link,
+    mut engine: impl Engine,
+    generation: GenerationId,
+) -> Result<std::convert::Infallible, WorkerError> {
     let sealed = seal::worker(link.as_fd())?;
     eicar::self_test(&mut engine)?;
     link.send(&WorkerToOpener::Ready(generation), &[])?;

@@ -1,6 +1,6 @@
-//! The admin socket: status and reload, for root or the owner of a personal broker.
+//! The admin socket: status, reload and probes, for root or the owner of a personal broker.
 //!
-//! Runs in the dispatcher. A request is one verb without fields.
+//! Runs in the dispatcher. A request is one verb, with one number at most.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -69,10 +69,11 @@ impl Dispatcher {
                     admin.awaits = Some(if goes_on { Reload::Next } else { Reload::Current });
                     self.reload()?;
                 }
+                Ok((AdminRequest::Probe(act), _)) => self.probe(id, act),
                 Err(ChannelError::WouldBlock) => return Ok(()),
                 Err(error) => {
                     debug!("admin connection: {error}");
-                    self.admins.remove(&id);
+                    self.drop_admin(id);
                 }
             }
         }
@@ -125,13 +126,17 @@ impl Dispatcher {
         }
     }
 
-    fn reply(&mut self, id: u32, reply: &AdminReply) {
+    pub(super) fn reply(&mut self, id: u32, reply: &AdminReply) {
         if let Some(admin) = self.admins.get_mut(&id)
             && let Err(error) = admin.channel.send(reply, &[])
         {
             debug!("admin connection: {error}");
-            self.admins.remove(&id);
+            self.drop_admin(id);
         }
+    }
+
+    pub(super) fn drop_admin(&mut self, id: u32) {
+        self.admins.remove(&id);
     }
 
     /// Whether scans have been served since the start.

@@ -309,6 +309,12 @@ impl Pool {
         acts.push(Act::Lend(id, demand.opener, lease.number));
     }
 
+    /// A number that no other worker has.
+    pub fn number(&mut self) -> u32 {
+        self.next_worker = self.next_worker.wrapping_add(1);
+        self.next_worker
+    }
+
     /// Keeps fresh workers ready: as many as could be lent now, and one for the next change of hands.
     fn replenish(&mut self, now: Instant, acts: &mut Vec<Act>) {
         let Some(template) = self.current else {
@@ -318,8 +324,7 @@ impl Pool {
         let ready = self.workers.values().filter(is_ready).count();
         let wanted = self.limit.saturating_sub(self.occupied(now)).max(1);
         for _ in ready..wanted {
-            self.next_worker = self.next_worker.wrapping_add(1);
-            let id = (template, self.next_worker);
+            let id = (template, self.number());
             self.workers.insert(id, State::Forking(now));
             acts.push(Act::Fork(id));
         }

@@ -10,6 +10,7 @@ pub mod losses;
 pub mod openers;
 pub mod outbox;
 pub mod penalties;
+pub mod probes;
 pub mod scanner;
 pub mod templates;
 
@@ -34,6 +35,7 @@ use admin::Admin;
 use leases::{OpenerId, Pool};
 use openers::Opener;
 use penalties::Penalties;
+use probes::Probes;
 use scanner::Scanner;
 
 /// First argument that selects this role.
@@ -62,6 +64,7 @@ pub struct Dispatcher {
     processors: usize,
     admins: BTreeMap<u32, Admin>,
     next_admin: u32,
+    probes: Probes,
     status: Status,
     started: Instant,
     warned: Option<Instant>,
@@ -120,6 +123,7 @@ pub fn run() -> io::Result<()> {
         processors,
         admins: BTreeMap::new(),
         next_admin: 0,
+        probes: Probes::default(),
         status: Status::default(),
         started: now,
         warned: None,
@@ -139,6 +143,7 @@ impl Dispatcher {
             self.restart_template(now)?;
             self.retire_templates(now)?;
             self.expect_answers(now)?;
+            self.end_late_probes(now);
             self.distribute(now);
             self.flush_templates()?;
             self.flush_openers();
@@ -215,6 +220,7 @@ impl Dispatcher {
             .chain(self.accept_paused)
             .chain(absent.and_then(|since| since.checked_add(SCANNER_WAIT)))
             .chain(self.penalty_events(now))
+            .chain(self.probes.next_event())
             .min();
         next.map_or(PollTimeout::NONE, |at| {
             let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);

@@ -14,6 +14,7 @@ use fdbroker_common::lease_link::LossCause;
 use fdbroker_common::limits::{
     MESSAGES_PER_TURN, RULE_FILES_PER_MESSAGE_MAX, TEMPLATE_START, WORKERS_MAX,
 };
+use fdbroker_common::probe::Act;
 use fdbroker_common::rule_table::RuleTable;
 use fdbroker_common::scanner_link::{BrokerToTemplate, TemplateToBroker};
 use log::info;
@@ -68,6 +69,13 @@ impl Scanner {
     /// template named could be anybody's.
     pub fn kill(&mut self, template: u32, worker: u32) {
         self.send(template, BrokerToTemplate::Kill { worker });
+    }
+
+    /// Asks a template for a worker that tries an act, for instance on this file.
+    pub fn probe(&mut self, template: u32, worker: u32, act: Act, file: OwnedFd) {
+        if let Some(template) = self.templates.get_mut(&template) {
+            template.outbox.push_back((BrokerToTemplate::Probe { worker, act }, vec![file]));
+        }
     }
 
     /// Whether a lost template has yet to be replaced.
@@ -187,6 +195,9 @@ impl Dispatcher {
                     }
                 }
                 (TemplateToBroker::Exited { worker, cause }, None) => {
+                    if self.probe_ended((number, worker), cause).is_some() {
+                        continue;
+                    }
                     // Its opener saw it go before its parent did: what killed it was not we.
                     let discarded = self.pool.was_discarded((number, worker));
                     let cause = match cause {
@@ -246,6 +257,7 @@ impl Dispatcher {
     /// Forgets a template and its workers.
     pub(super) fn forget_template(&mut self, number: u32, why: &str) -> Option<Template> {
         let template = self.scanner.templates.remove(&number)?;
+        self.lose_probes(number);
         for worker in self.pool.of_template(number) {
             self.worker_ended(worker, LossCause::Killed);
         }
@@ -275,8 +287,9 @@ impl Dispatcher {
             if template.ready.is_none() {
                 let age = now.saturating_duration_since(template.started);
                 late.extend((age >= TEMPLATE_START).then_some(*number));
-            } else if self.pool.of_template(*number).is_empty()
-                || (crowded && self.pool.hangs(*number, now))
+            } else if (self.pool.of_template(*number).is_empty()
+                || (crowded && self.pool.hangs(*number, now)))
+                && !self.probes.of_template(*number)
             {
                 done.push(*number);
             }

@@ -65,7 +65,7 @@ pub fn reload(dir: &Path, json: bool, out: &mut impl Write) -> Result<u8, CtlErr
             },
             format!("not reloaded: {}", Escaped(&reason)),
         ),
-        AdminReply::Status(_) => return Err(CtlError::NoAnswer("another answer".to_owned())),
+        _ => return Err(CtlError::NoAnswer("another answer".to_owned())),
     };
     if json {
         write_line(out, &object)?;

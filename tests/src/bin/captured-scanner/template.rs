@@ -69,6 +69,11 @@ fn live(play: &Arc<Play>, link: &mut Link) -> Result<(), ChannelError> {
                     let _ = UnixDatagram::shutdown(socket, Shutdown::Both);
                 }
             }
+            // Nothing keeps a worker of this one from anything.
+            BrokerToTemplate::Probe { worker, .. } => {
+                let cause = LossCause::Exit(0);
+                link.send(&TemplateToBroker::Exited { worker, cause }, &[])?;
+            }
             BrokerToTemplate::Rules(_) | BrokerToTemplate::Compile => return Ok(()),
         }
     }
