@@ -7,7 +7,7 @@
 //! | [`rules`] | a uid of its own with `DAC_READ_SEARCH` | opens the administrator's rule files |
 //! | [`opener`] | the caller | resolves, walks, opens, passes descriptors, reports |
 //!
-//! [`dispatch_link`] and [`reader_link`] are links between them; [`confine`] fences all but the first. All code that
+//! [`probe`] is no part of a broker: it tries what the fences forbid. [`dispatch_link`] and [`reader_link`] are links between them; [`confine`] fences all but the first. All code that
 //! runs as uid 0 is in [`root`] (`make count-root-lines`).
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -19,6 +19,7 @@ pub mod confine;
 pub mod dispatch_link;
 pub mod dispatcher;
 pub mod opener;
+pub mod probe;
 pub mod reader_link;
 pub mod root;
 pub mod rules;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fdbroker_broker::root::{Broker, End, args::Args, config::Settings, launch, sanitize};
-use fdbroker_broker::{dispatcher, log_to_stderr, opener, rules};
+use fdbroker_broker::{dispatcher, log_to_stderr, opener, probe, rules};
 use log::info;
 
 /// What an administrator must mend before a new start.
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             Ok(never) => match never {},
             Err(error) => Err(format!("launcher: {error}")),
         },
+        Some(probe::ROLE) => return probe::run(args),
         _ => broker(),
     };
     match result {

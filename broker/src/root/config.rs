@@ -18,7 +18,7 @@ use crate::dispatch_link::Plan;
 
 /// User ids for processes of ours that own no file: a range that neither distributions nor systemd
 /// hand out (systemd.io/UIDS-GIDS).
-const OWN_UIDS: std::ops::RangeInclusive<u32> = 65_520..=65_531;
+pub(crate) const OWN_UIDS: std::ops::RangeInclusive<u32> = 65_520..=65_531;
 
 /// Largest configuration file.
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;

@@ -329,7 +329,10 @@ fn watch_signals() -> nix::Result<SignalFd> {
 }
 
 /// Capabilities, Landlock and seccomp, in this order: each later one would forbid the earlier.
-fn confine(dir: Option<&RuntimeDir>, scanner: Option<&File>, system: bool) -> io::Result<()> {
+///
+/// # Errors
+/// When one of them cannot be had; the process must end then.
+pub fn confine(dir: Option<&RuntimeDir>, scanner: Option<&File>, system: bool) -> io::Result<()> {
     let mut executables = vec![File::open("/proc/self/exe")?];
     executables.extend(fence::interpreter()?);
     executables.extend(scanner.map(File::try_clone).transpose()?);
