@@ -3,7 +3,7 @@
 //! Runs as root or as the owner of the broker, which its socket checks. Waiting is bounded.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fdbroker_common::admin_link::{AdminReply, AdminRequest, Status};
@@ -13,6 +13,8 @@ use fdbroker_common::escape::Escaped;
 use fdbroker_common::limits::TEMPLATE_START;
 use fdbroker_common::paths;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::UCred;
+use rustix::net::sockopt::socket_peercred;
 use serde::Serialize;
 
 use super::CtlError;
@@ -76,34 +78,58 @@ pub fn reload(dir: &Path, json: bool, out: &mut impl Write) -> Result<u8, CtlErr
 }
 
 fn ask(dir: &Path, request: AdminRequest, wait: Duration) -> Result<AdminReply, CtlError> {
-    let path = dir.join(paths::ADMIN_SOCKET);
-    let socket = match connect_seqpacket(&path) {
-        Ok(socket) => socket,
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(CtlError::Denied(path));
-        }
-        Err(source) => return Err(CtlError::NoBroker { path, source }),
-    };
-    let mut link = Channel::<AdminRequest, AdminReply>::adopt(socket)?;
-    link.set_nonblocking(true)?;
-    // A refusing broker may have closed already; what it says by that is told below.
-    link.send(&request, &[]).map_err(|error| no_answer(&path, &error))?;
-    let begun = Instant::now();
-    loop {
-        match link.receive() {
-            Ok((reply, _)) => return Ok(reply),
-            Err(ChannelError::WouldBlock) => {}
-            Err(error) => return Err(no_answer(&path, &error)),
-        }
-        let left = wait.saturating_sub(begun.elapsed());
-        if left.is_zero() {
-            let seconds = wait.as_secs();
-            return Err(CtlError::NoAnswer(format!("silent for {seconds} seconds")));
-        }
-        let timeout = Timespec::try_from(left).unwrap_or_default();
-        match poll(&mut [PollFd::new(&link, PollFlags::IN)], Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(CtlError::NoAnswer(error.to_string())),
+    AdminLink::open(dir)?.ask(request, wait)
+}
+
+/// A connection to the admin socket.
+pub struct AdminLink {
+    path: PathBuf,
+    channel: Channel<AdminRequest, AdminReply>,
+}
+
+impl AdminLink {
+    /// Connects.
+    pub fn open(dir: &Path) -> Result<Self, CtlError> {
+        let path = dir.join(paths::ADMIN_SOCKET);
+        let socket = match connect_seqpacket(&path) {
+            Ok(socket) => socket,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(CtlError::Denied(path));
+            }
+            Err(source) => return Err(CtlError::NoBroker { path, source }),
+        };
+        let channel = Channel::adopt(socket)?;
+        channel.set_nonblocking(true)?;
+        Ok(Self { path, channel })
+    }
+
+    /// Who made the socket, by the kernel's word: the broker.
+    pub fn broker(&self) -> io::Result<UCred> {
+        Ok(socket_peercred(&self.channel)?)
+    }
+
+    /// Asks and waits for the answer.
+    pub fn ask(&mut self, request: AdminRequest, wait: Duration) -> Result<AdminReply, CtlError> {
+        let link = &mut self.channel;
+        // A refusing broker may have closed already; what it says by that is told below.
+        link.send(&request, &[]).map_err(|error| no_answer(&self.path, &error))?;
+        let begun = Instant::now();
+        loop {
+            match link.receive() {
+                Ok((reply, _)) => return Ok(reply),
+                Err(ChannelError::WouldBlock) => {}
+                Err(error) => return Err(no_answer(&self.path, &error)),
+            }
+            let left = wait.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                let seconds = wait.as_secs();
+                return Err(CtlError::NoAnswer(format!("silent for {seconds} seconds")));
+            }
+            let timeout = Timespec::try_from(left).unwrap_or_default();
+            match poll(&mut [PollFd::new(&*link, PollFlags::IN)], Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(CtlError::NoAnswer(error.to_string())),
+            }
         }
     }
 }

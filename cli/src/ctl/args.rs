@@ -37,7 +37,8 @@ pub enum Verb {
     Ping,
     /// Read the rules again; bad ones change nothing
     Reload,
-    /// Check that scanning works and that the processes are confined
+    /// Check that scanning works, that the processes are confined, and that
+    /// what they must not do fails
     SelfTest,
 }
 

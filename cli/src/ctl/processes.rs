@@ -21,6 +21,10 @@ pub struct Facts {
     pub no_new_privs: bool,
     /// 0 none, 1 strict, 2 filter.
     pub seccomp: u32,
+    /// How many filters.
+    pub filters: u32,
+    /// Parent.
+    pub parent: u32,
 }
 
 /// Index of permitted and effective ones in [`Facts::capabilities`].
@@ -35,7 +39,9 @@ impl Facts {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
     }
 
-    fn parse(status: &str) -> Option<Self> {
+    /// From the text of `/proc/PID/status`.
+    #[must_use]
+    pub fn parse(status: &str) -> Option<Self> {
         let fields: HashMap<&str, &str> =
             status.lines().filter_map(|line| line.split_once(':')).collect();
         let number = |field: &str| fields.get(field)?.trim().parse::<u32>().ok();
@@ -55,6 +61,8 @@ impl Facts {
             capabilities: [set("CapInh")?, set("CapPrm")?, set("CapEff")?, set("CapAmb")?],
             no_new_privs: number("NoNewPrivs")? == 1,
             seccomp: number("Seccomp")?,
+            filters: number("Seccomp_filters")?,
+            parent: number("PPid")?,
         })
     }
 }
@@ -94,7 +102,7 @@ fn parent(stat: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const STATUS: &str = "Name:\tfdscand\nState:\tS (sleeping)\nUid:\t65534\t65534\t65534\t65534\n\
+    const STATUS: &str = "Name:\tfdscand\nState:\tS (sleeping)\nPPid:\t7\nUid:\t65534\t65534\t65534\t65534\n\
         Gid:\t65534\t65533\t65534\t65534\nGroups:\t1 2 \nCapInh:\t0000000000000000\n\
         CapPrm:\t0000000000000004\nCapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\n\
         CapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n";
@@ -108,6 +116,8 @@ mod tests {
             capabilities: [0, 4, 0, 0],
             no_new_privs: true,
             seccomp: 2,
+            filters: 3,
+            parent: 7,
         };
         assert_eq!(Facts::parse(STATUS), Some(expected));
         assert_eq!(Facts::parse("Uid:\t0\n"), None);
