@@ -136,9 +136,8 @@ impl Broker {
             return;
         };
         opener.busy = true;
-        if let Err(error) =
-            opener.channel.send(&BrokerToOpener::Serve, &[waiting.connection.as_fd()])
-        {
+        let sent = opener.channel.send(&BrokerToOpener::Serve, &[waiting.connection.as_fd()]);
+        if let Err(error) = sent {
             self.drop_opener(id, &error.to_string());
             self.waiting.push_back(waiting);
         }

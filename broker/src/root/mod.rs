@@ -147,9 +147,7 @@ impl Broker {
                 self.close();
                 return Ok(end);
             }
-            for id in self.wait()? {
-                self.hear_opener(id);
-            }
+            self.wait()?.into_iter().for_each(|id| self.hear_opener(id));
             self.hear_signals();
             self.hear_dispatcher();
             self.accept();
@@ -311,8 +309,8 @@ impl Broker {
         let _ = rustix::net::shutdown(&self.dispatcher, rustix::net::Shutdown::Both);
         let deadline = Instant::now() + END_GRACE;
         while !self.children.is_empty() && Instant::now() < deadline {
-            let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut fds, PollTimeout::from(100_u8));
+            let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
+            let _ = poll(&mut [signals], PollTimeout::from(100_u8));
             while let Ok(Some(_)) = self.signals.read_signal() {}
             self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
         }

@@ -68,13 +68,11 @@ pub fn opener(grant: &Grant, scanner_uid: u32) -> io::Result<(Child, OpenerChann
             let told = BrokerToOpener::Become { identity: grant.identity(), scanner_uid };
             ours.send(&told, &[lease_of_opener.as_fd()])
         });
-    match told {
-        Ok(()) => Ok((child, ours, lease)),
-        Err(error) => {
-            end(child);
-            Err(io::Error::other(error))
-        }
+    if let Err(error) = told {
+        end(child);
+        return Err(io::Error::other(error));
     }
+    Ok((child, ours, lease))
 }
 
 /// Starts fdscand as the scanner's user. Returns the dispatcher's end of its link.
