@@ -94,7 +94,8 @@ fn take_identity(fence: Fence) -> io::Result<()> {
         return privilege::clear_capabilities();
     }
     let is_free = |uid: &u32| matches!(User::from_uid(Uid::from_raw(*uid)), Ok(None));
-    let uid = OWN_UIDS.rev().find(is_free).ok_or_else(|| io::Error::other("no free user id"))?;
+    // A broker takes the highest ones: no process of ours has the lowest.
+    let uid = { OWN_UIDS }.find(is_free).ok_or_else(|| io::Error::other("no free user id"))?;
     match fence {
         Fence::Reader => privilege::become_reader(uid),
         _ => privilege::become_user(uid, uid, &[]),

@@ -12,9 +12,8 @@ use fdbroker_common::client::connect_seqpacket;
 use fdbroker_common::escape::Escaped;
 use fdbroker_common::limits::TEMPLATE_START;
 use fdbroker_common::paths;
+use nix::sys::socket::{UnixCredentials, getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::UCred;
-use rustix::net::sockopt::socket_peercred;
 use serde::Serialize;
 
 use super::CtlError;
@@ -104,8 +103,8 @@ impl AdminLink {
     }
 
     /// Who made the socket, by the kernel's word: the broker.
-    pub fn broker(&self) -> io::Result<UCred> {
-        Ok(socket_peercred(&self.channel)?)
+    pub fn broker(&self) -> io::Result<UnixCredentials> {
+        Ok(getsockopt(&self.channel, sockopt::PeerCredentials)?)
     }
 
     /// Asks and waits for the answer.

@@ -155,8 +155,8 @@ acts! {
         Fanotify      "fanotify"          "watch files, by fanotify"             [K P P P]
     }
     processes {
-        Execve        "execve"            "execute /bin/true"                    [K P P A]
-        Execveat      "execveat"          "execute /bin/true, by execveat"       [K P P A]
+        Execve        "execve"            "execute /bin/sh"                      [K P P A]
+        Execveat      "execveat"          "execute /bin/sh, by execveat"         [K P P A]
         Fork          "fork"              "fork (the oldest call)"               [K P P P]
         Vfork         "vfork"             "fork, by vfork"                       [K P P G]
         Clone         "clone"             "fork, by clone"                       [K P P G]

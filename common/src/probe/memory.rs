@@ -1,5 +1,7 @@
 //! Acts on memory: code that was not there before, and more of it than a limit counts.
 
+use std::ffi::CString;
+use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use libc::{MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE};
@@ -7,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::attempt::{grow_data, made, make_executable, map};
+use super::processes::{ARGUMENTS, PROGRAM};
 use super::{Act, Props, Tried};
 
 const PAGE: usize = 4096;
@@ -56,15 +59,13 @@ pub fn attempt(act: Act, props: &mut Props) -> Tried {
     }
 }
 
-/// Copies /bin/true into memory and executes that.
+/// Copies a program into memory and executes that.
 fn execute_memory() -> Tried {
     let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-    let mut program = std::fs::File::open("/bin/true").map_err(errno)?;
-    let memory = memfd_create(c"fdbroker", MFdFlags::MFD_CLOEXEC)?;
-    let mut memory = std::fs::File::from(memory);
+    let mut memory = File::from(memfd_create(c"fdbroker", MFdFlags::MFD_CLOEXEC)?);
+    let mut program = File::open(PROGRAM.to_str().unwrap_or_default()).map_err(errno)?;
     std::io::copy(&mut program, &mut memory).map_err(errno)?;
-    // The kernel executes nothing that is open for writing.
     let own = format!("/proc/self/fd/{}", memory.as_raw_fd());
-    let own = std::ffi::CString::new(own).unwrap_or_default();
-    match nix::unistd::execve(own.as_c_str(), &[c"true"], &[c""; 0])? {}
+    let own = CString::new(own).unwrap_or_default();
+    match nix::unistd::execve(own.as_c_str(), ARGUMENTS, &[c""; 0])? {}
 }

@@ -1,6 +1,7 @@
 //! Acts on processes: making them, looking into them, signalling them. Signals are all signal 0, which
 //! asks for permission and does nothing.
 
+use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsFd;
 
@@ -11,6 +12,11 @@ use rustix::process::Pid;
 
 use super::attempt::{Arg, made, start_flow};
 use super::{Act, Props, Tried};
+
+/// A program that every system has, told to do nothing.
+pub(super) const PROGRAM: &CStr = c"/bin/sh";
+/// See [`PROGRAM`].
+pub(super) const ARGUMENTS: &[&CStr] = &[c"sh", c"-c", c":"];
 
 const PRIO_PROCESS: i32 = 0;
 const PTRACE_SEIZE: i32 = 0x4206;
@@ -29,13 +35,12 @@ pub fn attempt(act: Act, props: &mut Props) -> Tried {
 }
 
 fn starting(act: Act) -> Tried {
-    let program = c"/bin/true";
     let flags = |flags: i32| Arg::from(flags);
     match act {
-        Act::Execve => match nix::unistd::execve(program, &[program], &[c""; 0])? {},
+        Act::Execve => match nix::unistd::execve(PROGRAM, ARGUMENTS, &[c""; 0])? {},
         Act::Execveat => {
             let (cwd, flags) = (rustix::fs::CWD, AtFlags::empty());
-            match nix::unistd::execveat(cwd, program, &[program], &[c""; 0], flags)? {}
+            match nix::unistd::execveat(cwd, PROGRAM, ARGUMENTS, &[c""; 0], flags)? {}
         }
         #[cfg(target_arch = "x86_64")]
         Act::Fork => start_flow(libc::SYS_fork, flags(0), 0),

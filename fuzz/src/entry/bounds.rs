@@ -128,7 +128,7 @@ impl Bounds for AdminReply {
                 assert!(status.last_error.len() <= 8192);
             }
             Self::ReloadFailed { reason } => assert!(reason.len() <= 4096),
-            Self::Reloaded { .. } => {}
+            Self::Reloaded { .. } | Self::Probed(_) | Self::NotProbed => {}
         }
     }
 }

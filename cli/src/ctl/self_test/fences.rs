@@ -153,7 +153,8 @@ impl Program {
     /// That of the live broker.
     fn of_broker(link: &AdminLink) -> io::Result<Self> {
         let broker = link.broker()?;
-        let path = format!("/proc/{}", rustix::process::Pid::as_raw(Some(broker.pid)));
+        // 0 if it is in a pid namespace that cannot be seen from here: then there is no such directory.
+        let path = format!("/proc/{}", broker.pid());
         // From here on it is this process, even if its number is given to another one.
         let process: OwnedFd = File::open(path)?.into();
         let status = openat(&process, "status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -161,7 +162,7 @@ impl Program {
         File::from(status).read_to_string(&mut text)?;
         let own = rustix::process::geteuid().as_raw();
         let is_ours = |facts: &Facts| facts.uids.iter().all(|uid| *uid == own);
-        if broker.uid.as_raw() != own || !Facts::parse(&text).as_ref().is_some_and(is_ours) {
+        if broker.uid() != own || !Facts::parse(&text).as_ref().is_some_and(is_ours) {
             return Err(io::Error::other("the broker is another user's"));
         }
         let path = PathBuf::from(format!("/proc/self/fd/{}/exe", process.as_raw_fd()));

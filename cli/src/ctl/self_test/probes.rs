@@ -137,7 +137,7 @@ mod tests {
             assert!(bad.is_empty(), "{bad:?}");
         }
         let text = text(&probes(|_| Found::Succeeded));
-        let line = "expected killed by SIGSYS, found succeeded (execute /bin/true)\n";
+        let line = "expected killed by SIGSYS, found succeeded (execute /bin/sh)\n";
         assert!(text.contains(&format!("FAIL  worker      execve             {line}")), "{text}");
     }
 
