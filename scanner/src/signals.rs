@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT as events.
+//! SIGTERM and SIGINT as events, and ends of children.
 //!
 //! Used by the supervisor only. No handler runs: the signals are blocked and read from a descriptor.
 
@@ -20,17 +20,24 @@ impl Signals {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGTERM);
         signals.add(Signal::SIGINT);
+        // Wakes whoever waits: an orphan has no descriptor that would.
+        signals.add(Signal::SIGCHLD);
         signals.thread_block()?;
         SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self)
     }
 
-    /// The signal that arrived, if one did.
+    /// The request to end that arrived, if one did.
     ///
     /// # Errors
     /// As read(2).
     pub fn take(&self) -> nix::Result<Option<Signal>> {
-        let info = self.0.read_signal()?;
-        Ok(info.and_then(|info| Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()))
+        while let Some(info) = self.0.read_signal()? {
+            match i32::try_from(info.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(signal)) if signal != Signal::SIGCHLD => return Ok(Some(signal)),
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 }
 
