@@ -8,7 +8,7 @@ use crate::stage::{Stage, each};
 pub fn is_sent_away(stage: Stage, why: &str) {
     let scans = stage.scans(&[]);
     let times = stage.env.broker().log().matches(why).count() + 1;
-    let captured = stage.captured();
+    let captured = stage.captured_at_once();
     stage.env.broker().wait_for_times(why, times);
     stage.end(captured);
     let honest = stage.double("honest");
