@@ -280,6 +280,9 @@ impl Worker {
             (_, LossCause::Exit(_) | LossCause::Unknown) => Some(Blame::Crashed(0)),
             (_, LossCause::Killed) => None,
         };
+        // A file that the worker had alone needs no second try to be found out. Each costs another
+        // worker for as long as it hangs in the kernel, if the file's server does not answer.
+        let alone = self.in_hand.len() == 1;
         let mut leftovers: Vec<Leftover> = self
             .in_hand
             .drain(..)
@@ -291,6 +294,7 @@ impl Worker {
                     pending.interruptions = pending.interruptions.saturating_add(1);
                     Leftover::Again(pending)
                 }
+                Some(Blame::Overran) if alone => Leftover::Blamed(pending, Blame::Overran),
                 Some(_) if !pending.suspect => {
                     pending.suspect = true;
                     Leftover::Again(pending)
