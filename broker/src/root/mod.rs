@@ -314,8 +314,11 @@ impl Broker {
             while let Ok(Some(_)) = self.signals.read_signal() {}
             self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
         }
-        // What is left hangs in the kernel, or does not listen.
-        self.children.drain(..).for_each(|(child, _)| drop(spawn::end(child)));
+        let left = self.children.drain(..).filter_map(|(child, _)| Some(spawn::end(child)?.id()));
+        let left: Vec<u32> = left.collect();
+        if !left.is_empty() {
+            error!("killed, but not gone yet: processes {left:?}; they may hang in the kernel");
+        }
     }
 }
 
