@@ -30,10 +30,9 @@ pub fn log_to_stderr(level: u8) {
     use std::io::Write;
 
     let filter = log::LevelFilter::iter().nth(level.into()).unwrap_or(log::LevelFilter::Trace);
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(filter).format(|out, record| {
+    let write = |out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>| {
         let level = record.level().as_str().to_lowercase();
         writeln!(out, "fdbroker[{}]: {level}: {}", std::process::id(), record.args())
-    });
-    builder.init();
+    };
+    env_logger::Builder::new().filter_level(filter).format(write).init();
 }

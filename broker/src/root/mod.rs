@@ -314,10 +314,8 @@ impl Broker {
             while let Ok(Some(_)) = self.signals.read_signal() {}
             self.children.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
         }
-        let left = self.children.drain(..).filter_map(|(child, _)| Some(spawn::end(child)?.id()));
-        let left: Vec<u32> = left.collect();
-        if !left.is_empty() {
-            error!("killed, but not gone yet: processes {left:?}; they may hang in the kernel");
+        for left in self.children.drain(..).filter_map(|(child, _)| spawn::end(child)) {
+            error!("process {} was killed and is not gone; it may hang in the kernel", left.id());
         }
     }
 }
