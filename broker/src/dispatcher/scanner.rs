@@ -307,7 +307,9 @@ impl Dispatcher {
             return self.ask(&DispatcherToBroker::Fail(line.into_bytes().into()));
         }
         // Without rules that serve, they are tried again, but not at once: nobody has mended them yet.
-        self.scanner.restart = Instant::now().checked_add(RESTART.1).map(|at| (at, RESTART.1));
+        if self.scanner.current.is_none() {
+            self.scanner.restart = Instant::now().checked_add(RESTART.1).map(|at| (at, RESTART.1));
+        }
         self.reload_again()
     }
 

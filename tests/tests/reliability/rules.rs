@@ -7,7 +7,7 @@ use fdbroker_tests::{Env, proc, require_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, kill_one};
 
 fn rule_reader(env: &Env) -> Option<i32> {
     let is_reader = |pid: &u32| {
@@ -55,4 +55,17 @@ fn a_killed_rule_reader_fails_the_reload_and_the_old_rules_serve_on() {
     assert!(stage.env.status().generation.is_some());
     stage.settles_at(before);
     assert_eq!(stage.env.ctl(["reload"]).expect_code(0).code, Some(0));
+}
+
+#[test]
+fn a_template_that_is_lost_after_a_refused_reload_is_replaced_at_once() {
+    require_root!();
+    let stage = Stage::spawned();
+    stage.env.write_rule("bad.yar", "rule Bad { condition: nonsense }");
+    assert_eq!(stage.env.ctl(["reload"]).code, Some(1));
+    let rules = stage.env.rules().expect("built with rules");
+    fs::remove_file(rules.join("bad.yar")).expect("rm");
+    assert!(kill_one(&stage.env, "fdscand-templat"));
+    // One that begins now is refused when there is no scanner for some seconds.
+    let _ = stage.ends_right(stage.begin(2000));
 }
