@@ -191,7 +191,7 @@ fn a_scan_that_nobody_goes_on_with_keeps_its_matches() {
 #[test]
 fn a_scan_that_gets_no_further_is_given_up() {
     let scripts = (0..5).map(|_| leaves_after(|_| Vec::new())).collect();
-    let output = Fake::playing(scripts).scan(&["/tmp"]);
+    let output = Fake::playing(scripts).scan(&["--timeout", "1", "/tmp"]);
     assert_eq!(status(&output), Some(2));
     assert!(stderr(&output).ends_with(CLOSED), "{output:?}");
     assert_eq!(stderr(&output).matches("resumed").count(), 4, "{output:?}");

@@ -16,7 +16,8 @@ use crate::client_link::Refusal;
 /// Pause between attempts to go on.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Most interruptions in a row between which nothing was achieved.
+/// This many interruptions in a row between which nothing was achieved are too many, if they also took
+/// longer than a connection is waited for.
 const FRUITLESS_MAX: u8 = 5;
 
 /// Why a scan is interrupted.
@@ -50,6 +51,8 @@ pub(super) struct Resumption<'c> {
     accepted: bool,
     /// Whether anything was achieved since the last interruption.
     advanced: bool,
+    /// The last interruption before which something was, and how many there were since.
+    last_advance: Instant,
     fruitless: u8,
     /// Whether the next attempt is not the first one, or is likely to come to nothing.
     pauses: bool,
@@ -68,6 +71,7 @@ impl<'c> Resumption<'c> {
             open: None,
             accepted: false,
             advanced: false,
+            last_advance: Instant::now(),
             fruitless: 0,
             pauses: false,
             told: false,
@@ -105,19 +109,25 @@ impl<'c> Resumption<'c> {
         if !resumable {
             return Err(error);
         }
-        if let Some((since, first)) = self.open.take() {
-            // A refusal says more than the end of a connection.
-            let error = if matches!(error, ClientError::Refused(_)) { error } else { first };
-            self.open = Some((since, error));
+        let open = self.open.take();
+        if let (Some((since, _)), ClientError::Refused(_)) = (&open, &error) {
+            self.open = Some((*since, error));
             return Ok(());
         }
-        self.fruitless = if self.advanced { 0 } else { self.fruitless.saturating_add(1) };
-        self.advanced = false;
-        if self.fruitless >= FRUITLESS_MAX {
+        let now = Instant::now();
+        if std::mem::take(&mut self.advanced) {
+            (self.fruitless, self.last_advance) = (0, now);
+        } else {
+            self.fruitless = self.fruitless.saturating_add(1);
+        }
+        let is_long = now.saturating_duration_since(self.last_advance) >= self.patience;
+        if self.fruitless >= FRUITLESS_MAX && is_long {
             return Err(error);
         }
-        (self.pauses, self.told) = (self.fruitless > 0, false);
-        self.open = Some((Instant::now(), error));
+        // A connection that is lost once more, before the scan was accepted, is no news.
+        self.told &= open.is_some();
+        self.pauses = self.fruitless > 0;
+        self.open = Some((now, error));
         Ok(())
     }
 
@@ -162,5 +172,61 @@ impl fmt::Debug for Resumption<'_> {
             .field("open", &self.open)
             .field("fruitless", &self.fruitless)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resumption(patience: Duration) -> Resumption<'static> {
+        Resumption::new(patience, |_| Reconnection::NotYet)
+    }
+
+    #[test]
+    fn what_gets_no_further_is_given_up_when_it_has_taken_long() {
+        let mut hurried = resumption(Duration::ZERO);
+        let mut patient = resumption(Duration::from_secs(1000));
+        for nth in 1..20 {
+            assert_eq!(hurried.interrupt(ClientError::Lost).is_ok(), nth < FRUITLESS_MAX);
+            assert!(patient.interrupt(ClientError::Lost).is_ok());
+            hurried.accept();
+        }
+        hurried.advance();
+        assert!(hurried.interrupt(ClientError::Lost).is_ok());
+    }
+
+    #[test]
+    fn an_interruption_is_told_once_and_the_next_one_too() {
+        let mut resumption = resumption(Duration::ZERO);
+        for _ in 0..2 {
+            resumption.advance();
+            resumption.interrupt(ClientError::Lost).unwrap();
+            assert!(matches!(resumption.news(), Some(Event::Interrupted(None))));
+            resumption.interrupt(ClientError::Lost).unwrap();
+            assert!(resumption.news().is_none());
+            assert!(resumption.accept());
+            assert!(!resumption.accept());
+        }
+    }
+
+    #[test]
+    fn only_what_time_mends_is_waited_for() {
+        let no_scanner = || ClientError::Refused(Refusal::NoScanner);
+        let mut resumption = resumption(Duration::ZERO);
+        assert!(resumption.interrupt(no_scanner()).is_err());
+        resumption.accept();
+        assert!(resumption.interrupt(no_scanner()).is_ok());
+        assert!(resumption.interrupt(ClientError::Refused(Refusal::NotAllowed)).is_err());
+        assert!(resumption.interrupt(ClientError::protocol("nonsense")).is_err());
+    }
+
+    #[test]
+    fn nobody_within_the_bound_is_the_error_that_it_began_with() {
+        let mut resumption = resumption(Duration::from_millis(1));
+        resumption.interrupt(ClientError::Silent(30)).unwrap();
+        assert!(matches!(resumption.attempt(), Ok(None)));
+        let last = (0..100).find_map(|_| resumption.attempt().err());
+        assert!(matches!(last, Some(ClientError::Silent(30))));
     }
 }
