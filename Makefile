@@ -4,19 +4,22 @@ CARGO   ?= cargo
 PREFIX  ?= /usr/local
 DESTDIR ?=
 DIR     ?= /usr/bin
+SOAK_SECONDS ?= 1800
+SOAK_SEED    ?=
 
 PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 # One profile for everything, so that the engine is compiled once.
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
 
-.PHONY: help build test demo check fmt clippy doc deny count-root-lines install clean need fuzz \
+.PHONY: help build test soak demo check fmt clippy doc deny count-root-lines install clean need fuzz \
         mutation fairness
 
 help:
 	@echo "make build              the four executables, in $(OUT)"
 	@echo "make demo [DIR=...]     shows the main job for real, then stops everything"
 	@echo "make test               all tests; whole-system ones need root and are counted as skipped without"
+	@echo "make soak               everything at once as root, for SOAK_SECONDS (1800), with the choices of SOAK_SEED"
 	@echo "make check              fmt, clippy, doc, and the number of lines that run as root"
 	@echo "make fairness           how fast a caller is beside one that crashes workers; needs root"
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]"
@@ -40,6 +43,11 @@ test: build
 fairness: build
 	$(CARGO) build --release --locked -p fdbroker-scanner --example fdscand-faults
 	$(CARGO) test --release --locked -p fdbroker-tests --test faults -- --ignored --nocapture speed_beside
+
+# With the scanner that has faults.
+soak: build
+	$(CARGO) build --release --locked -p fdbroker-scanner --example fdscand-faults
+	SOAK_SECONDS=$(SOAK_SECONDS) SOAK_SEED=$(SOAK_SEED) $(OUT)/soak
 
 demo: build
 	@scripts/demo.sh $(OUT) "$(DIR)"

@@ -26,6 +26,7 @@ pub mod proc;
 pub mod program;
 pub mod running;
 pub mod skip;
+pub mod soak;
 pub mod trace;
 pub mod watch;
 

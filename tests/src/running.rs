@@ -209,6 +209,20 @@ impl Running {
     /// When it does not end within the bound, or somebody keeps its output open.
     #[track_caller]
     pub fn finish_within(mut self, bound: Duration) -> Output {
+        self.take_output_within(bound)
+    }
+
+    /// As [`Running::finish_within`], of one that has ended.
+    ///
+    /// # Panics
+    /// As [`Running::finish_within`].
+    #[track_caller]
+    pub fn take_output(&mut self) -> Output {
+        self.take_output_within(PATIENCE)
+    }
+
+    #[track_caller]
+    fn take_output_within(&mut self, bound: Duration) -> Output {
         let Some(status) = self.ended_within(bound) else {
             panic!("{} has not ended after {bound:?}:\n{}{}", self.name, self.text(), self.log());
         };
