@@ -215,8 +215,7 @@ impl Broker {
         let mut patience = DISPATCHER_PATIENCE_S;
         while let Err(error) = self.dispatcher.send(&message, &borrowed) {
             if !matches!(error, ChannelError::WouldBlock) || patience == 0 {
-                return self
-                    .finish(End::Failed(format!("the dispatcher does not listen: {error}")));
+                return self.finish(End::Failed(format!("the dispatcher is deaf: {error}")));
             }
             patience = patience.saturating_sub(1);
             let mut fds = [PollFd::new(self.dispatcher.as_fd(), PollFlags::POLLOUT)];
