@@ -11,7 +11,7 @@ trap 'rm -f "$FDBROKER_SKIPS"' EXIT
 chmod 666 "$FDBROKER_SKIPS"
 
 log=$(mktemp)
-{ "$cargo" test --release --locked --workspace; echo $? >"$log.status"; } 2>&1 | tee "$log"
+{ "$cargo" test --release --locked --workspace --no-fail-fast; echo $? >"$log.status"; } 2>&1 | tee "$log"
 status=$(cat "$log.status")
 
 sum() { awk -v word="$1" '/^test result:/ { for (i = 2; i <= NF; i++) if ($i ~ "^" word) n += $(i - 1) } END { print n + 0 }' "$log"; }

@@ -72,7 +72,14 @@ fn believable(packets: &[&[u8]], jobs: usize) -> Vec<Answer> {
             (Ok(WorkerToOpener::Ready(id)), false) if id == GENERATION => announced = true,
             (Ok(WorkerToOpener::Answers(answers)), true) => {
                 for answer in answers {
-                    if believed.len() >= jobs || usize::try_from(answer.id) != Ok(believed.len()) {
+                    let exist = match &answer.finding {
+                        Finding::Match(rules) => rules.iter().all(|rule| {
+                            usize::try_from(*rule).is_ok_and(|rule| rule < RULES.len())
+                        }),
+                        _ => true,
+                    };
+                    let is_next = usize::try_from(answer.id) == Ok(believed.len());
+                    if believed.len() >= jobs || !is_next || !exist {
                         return believed;
                     }
                     believed.push(answer);
