@@ -51,7 +51,7 @@ pub fn run(seat: Seat, engine: impl Engine, generation: GenerationId) -> ExitCod
         Err(error) => {
             error!("{error}");
             match error {
-                WorkerError::Link(ChannelError::Descriptors(_)) => EXIT_WITHOUT_ROOM.into(),
+                WorkerError::Link(ChannelError::DescriptorsLost) => EXIT_WITHOUT_ROOM.into(),
                 _ => ExitCode::FAILURE,
             }
         }

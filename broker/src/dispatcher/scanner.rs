@@ -299,6 +299,7 @@ impl Dispatcher {
     pub(super) fn rules_refused(&mut self, reason: &[u8]) -> Result<(), ChannelError> {
         self.scanner.reading = None;
         self.scanner.reader = None;
+        self.scanner.coming = Rules::default();
         let line = format!("rules refused: {}", Escaped(reason));
         self.note_error(line.clone());
         self.answer_reload_failed(reason);

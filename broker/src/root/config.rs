@@ -167,5 +167,6 @@ fn rules_dir(asked: Option<PathBuf>) -> Result<Option<PathBuf>, String> {
         Ok(_) => "not a directory".into(),
         Err(error) => error.to_string(),
     };
-    Err(format!("{dir:?}: {reason}; --rules takes a directory of *.yar files"))
+    let dir = dir.display().to_string().replace(char::is_control, "?");
+    Err(format!("{dir}: {reason}; --rules takes a directory of *.yar files"))
 }

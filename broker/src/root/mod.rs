@@ -215,7 +215,8 @@ impl Broker {
         let mut patience = DISPATCHER_PATIENCE_S;
         while let Err(error) = self.dispatcher.send(&message, &borrowed) {
             if !matches!(error, ChannelError::WouldBlock) || patience == 0 {
-                return self.finish(End::Failed(format!("the dispatcher is deaf: {error}")));
+                return self
+                    .finish(End::Failed(format!("the dispatcher ended or is deaf: {error}")));
             }
             patience = patience.saturating_sub(1);
             let mut fds = [PollFd::new(self.dispatcher.as_fd(), PollFlags::POLLOUT)];
@@ -320,8 +321,7 @@ impl Broker {
 }
 
 fn watch_signals() -> nix::Result<SignalFd> {
-    let signals = [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
-    let set: SigSet = signals.into_iter().collect();
+    let set = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]);
     set.thread_block()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

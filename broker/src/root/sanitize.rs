@@ -16,8 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// # Errors
 /// As sigprocmask(2).
 pub fn ignore_requests_to_end() -> io::Result<()> {
-    let signals = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
-    Ok(signals.into_iter().collect::<SigSet>().thread_block()?)
+    Ok(SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]).thread_block()?)
 }
 
 /// Opens missing standard descriptors, closes all others, sets the umask, forbids core dumps and

@@ -125,5 +125,7 @@ fn a_file_that_is_kept_by_a_lease_is_busy_and_the_others_go_on() {
     assert_eq!(found.paths(), ["free"]);
     assert_eq!(found.outcome("leased"), Some(&Outcome::Error(Failure::Busy)));
     drop(holder);
-    assert_eq!(walk(scratch.path(), WalkOptions::default()).files.len(), 2);
+    // Another test's child may hold the file for a moment, between fork and execve.
+    let is_free = || walk(scratch.path(), WalkOptions::default()).files.len() == 2;
+    assert!((0..1000).any(|_| is_free()), "the lease has ended");
 }

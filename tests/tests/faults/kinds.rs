@@ -60,7 +60,7 @@ fn a_crash_costs_the_file_that_caused_it() {
         case("ill", "crashed the scanner (SIGILL) ERROR", 2),
         case("abort", "crashed the scanner (SIGABRT) ERROR", 2),
         case("panic", "crashed the scanner (SIGABRT) ERROR", 2),
-        case("stack", "crashed the scanner (SIGABRT) ERROR", 2),
+        case("stack", "crashed the scanner (SIGSEGV) ERROR", 2),
         large("segv", "crashed the scanner (SIGSEGV) ERROR", 2),
     ]);
 }
