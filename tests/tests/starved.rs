@@ -47,7 +47,7 @@ fn scan(starved: Starved, limit: usize) {
     assert_eq!(found, BTreeMap::from(right), "{starved:?}, {limit} descriptors\n{}", env.log());
     assert_eq!((output.code, output.errors().as_str()), (Some(1), ""));
     // Somebody did starve.
-    assert!(env.log().contains("lost in transit"), "{starved:?}, {limit}\n{}", env.log());
+    assert!(env.log().contains("descriptors were lost"), "{starved:?}, {limit}\n{}", env.log());
 }
 
 fn scan_each(starved: Starved, limits: &[usize]) {

@@ -75,7 +75,9 @@ fn a_dispatcher_with_too_many_descriptors_in_flight_keeps_its_openers() {
     }
     // Both want a worker, and their leases wait.
     wait_until("leases wait", || (env.status().workers_lent >= 1).then_some(()));
-    let openers = env.named("fdb-opener");
+    let openers = wait_until("two openers", || {
+        Some(env.named("fdb-opener")).filter(|openers| openers.len() == 2)
+    });
     let pid = env.status().dispatcher_pid;
     let before = proc::cpu_time(pid);
     std::thread::sleep(Duration::from_secs(1));
