@@ -29,6 +29,9 @@ pub struct Pending {
     pub file: VettedFile,
     /// Whether it was with a worker when that one crashed or overran: it is tried once more, alone.
     pub suspect: bool,
+    /// Whether it ended a worker that had answered others before: one of those may have been to blame, so
+    /// that it is tried once more with one that has seen nothing.
+    pub doubted: bool,
     /// How often a worker was taken away that had this file in hand. Then it is tried alone, too: what
     /// a worker has read but not answered yet cannot be told from what it is reading.
     pub interruptions: u8,
@@ -124,6 +127,12 @@ impl Queue {
     #[must_use]
     pub fn has_suspect(&self) -> bool {
         !self.suspects.is_empty()
+    }
+
+    /// Whether the next suspect is for a worker that has seen nothing.
+    #[must_use]
+    pub fn wants_unused(&self) -> bool {
+        self.suspects.front().is_some_and(|pending| pending.doubted)
     }
 
     /// The next suspect, for a worker that has nothing else to do.

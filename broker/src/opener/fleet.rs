@@ -52,6 +52,8 @@ pub struct Worker {
     batches: VecDeque<usize>,
     bytes: u64,
     next_job: u32,
+    /// Whether it has answered anything.
+    used: bool,
     /// When it last answered or got something after having nothing.
     since: Instant,
 }
@@ -115,6 +117,7 @@ impl Worker {
             batches: VecDeque::new(),
             bytes: 0,
             next_job: 0,
+            used: false,
             since: Instant::now(),
         })
     }
@@ -151,6 +154,12 @@ impl Worker {
             && self.bytes <= BATCH_BYTES_MAX
             && !self.in_hand.iter().any(|(_, pending)| pending.is_alone());
         open.then_some(self.bytes)
+    }
+
+    /// Whether it has answered anything.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.used
     }
 
     /// Whether it was recalled and has answered everything.
@@ -241,6 +250,7 @@ impl Worker {
             if !is_next || !self.knows_rules(&answer.finding) {
                 return self.give_up(Why::Misbehaved);
             }
+            self.used = true;
             if let Some((_, pending)) = self.in_hand.pop_front() {
                 self.bytes = self.bytes.saturating_sub(pending.size());
                 answered.push((pending, answer));
@@ -297,6 +307,11 @@ impl Worker {
                 Some(Blame::Overran) if alone => Leftover::Blamed(pending, Blame::Overran),
                 Some(_) if !pending.suspect => {
                     pending.suspect = true;
+                    Leftover::Again(pending)
+                }
+                // One that was answered before may have ended it, a moment later.
+                Some(_) if self.used && !pending.doubted => {
+                    pending.doubted = true;
                     Leftover::Again(pending)
                 }
                 Some(blame) => Leftover::Blamed(pending, blame),

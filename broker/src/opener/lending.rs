@@ -46,6 +46,11 @@ impl Session {
                 return;
             };
             let idle = worker.is_idle();
+            if idle && worker.is_used() && scan.queue.wants_unused() {
+                // It goes back, and another one comes.
+                worker.recall();
+                continue;
+            }
             let batch: Option<Batch> = if scan.queue.has_suspect() && idle {
                 scan.queue.suspect()
             } else if idle {

@@ -150,8 +150,9 @@ impl Scan {
         match walk.next() {
             Step::File { path, file } => {
                 let target_name = Rc::clone(name);
-                let (suspect, interruptions) = (false, 0);
-                let pending = Pending { target, path, target_name, file, suspect, interruptions };
+                let (suspect, doubted, interruptions) = (false, false, 0);
+                let pending =
+                    Pending { target, path, target_name, file, suspect, doubted, interruptions };
                 if wants_names && !pending.has_whole_name() {
                     return self.failed(client, pending, Failure::PathTooLong);
                 }

@@ -59,6 +59,7 @@ fn pending(target: usize) -> Pending {
         target_name: b"name".to_vec().into(),
         file: file(),
         suspect: false,
+        doubted: false,
         interruptions: 0,
     }
 }
