@@ -38,6 +38,8 @@ pub struct Status {
     pub seccomp: u32,
     /// Resident memory in KiB.
     pub rss_kib: u64,
+    /// Of that, what is no part of any file, in KiB.
+    pub anonymous_kib: u64,
     /// The most resident memory so far, in KiB.
     pub peak_kib: u64,
     /// Threads.
@@ -72,6 +74,7 @@ pub fn status(pid: u32) -> Option<Status> {
         seccomp: word("Seccomp")?.parse().ok()?,
         // A zombie has no memory.
         rss_kib: word("VmRSS").and_then(|word| word.parse().ok()).unwrap_or(0),
+        anonymous_kib: word("RssAnon").and_then(|word| word.parse().ok()).unwrap_or(0),
         peak_kib: word("VmHWM").and_then(|word| word.parse().ok()).unwrap_or(0),
         threads: word("Threads")?.parse().ok()?,
     })

@@ -48,6 +48,8 @@ pub struct Plan {
     pub busy: Duration,
     /// How long after a restart of the broker the next one may come.
     pub restart_pause: Duration,
+    /// Whether there is time for files that take for ever.
+    pub endless: bool,
 }
 
 impl Plan {
@@ -55,7 +57,8 @@ impl Plan {
     #[must_use]
     pub fn new(duration: Duration, seed: u64) -> Self {
         let busy = (duration / 4).clamp(Duration::from_secs(2), Duration::from_secs(20));
-        Self { duration, seed, busy, restart_pause: Duration::from_secs(40) }
+        let endless = duration >= Duration::from_secs(30);
+        Self { duration, seed, busy, restart_pause: Duration::from_secs(40), endless }
     }
 }
 
@@ -86,6 +89,8 @@ struct Soak {
     tally: Tally,
     done: BTreeMap<&'static str, u64>,
     files: usize,
+    /// Since the last rest.
+    slowest: (Duration, &'static str),
     /// When the scanner, or a template of it, was last killed.
     scanner_fault: Option<Instant>,
     restarted: Instant,
@@ -133,6 +138,7 @@ impl Soak {
             tally: Tally::default(),
             done: BTreeMap::new(),
             files: 0,
+            slowest: (Duration::ZERO, ""),
             scanner_fault: Some(now),
             restarted: now,
             has_faults,
@@ -162,6 +168,10 @@ impl Soak {
         for _ in 0..20 {
             base = base.most(&self.rest(None)?);
         }
+        // Allocators keep what the first load took.
+        self.be_busy()?;
+        self.come_to_rest()?;
+        base = base.with_memory_of(&self.rest(Some(&base.with_any_memory()))?);
         let (mut last, mut rests) = (base, 0);
         while rests == 0 || begun.elapsed() < self.plan.duration {
             self.be_busy()?;
@@ -169,7 +179,12 @@ impl Soak {
             last = self.rest(Some(&base))?;
             rests += 1;
             let scans: u64 = self.done.values().sum();
-            println!("{:>6} s  {scans} scans, at rest", begun.elapsed().as_secs());
+            let (slowest, what) = std::mem::take(&mut self.slowest);
+            println!(
+                "{:>6} s  {scans} scans, slowest {:.1} s ({what}); at rest: {last}",
+                begun.elapsed().as_secs(),
+                slowest.as_secs_f32()
+            );
         }
         Ok(Report {
             plan: self.plan.clone(),
@@ -244,10 +259,15 @@ impl Soak {
                 continue;
             }
             *self.done.entry(scan.what).or_default() += 1;
+            self.slowest = self.slowest.max((scan.since.elapsed(), scan.what));
             if scan.killed {
                 continue;
             }
             let output = scan.running.take_output();
+            if verify::met_no_broker(&scan, &output, &self.tally) {
+                self.tally.add("client met no broker, and said so");
+                continue;
+            }
             self.files += verify::verify(&scan, &output, &self.tally)?;
         }
         Ok(())

@@ -36,14 +36,21 @@ impl Tally {
         self.0.iter().map(|(what, count)| (*what, *count))
     }
 
-    /// At most how many innocent files may have been given up from then to now: one whose workers
-    /// were killed twice, or taken away four times, is blamed for it.
+    /// Whether the broker went away from then to now.
     #[must_use]
-    pub fn blameable(&self, now: &Self) -> u64 {
+    pub fn lost_broker(&self, now: &Self) -> bool {
+        [BROKER, RESTART, DISPATCHER].iter().any(|what| now.count(what) > self.count(what))
+    }
+
+    /// At most how many innocent files may have been given up from then to now: one whose workers
+    /// were killed twice, or taken away four times, is blamed for it. If there are files that end
+    /// workers, they may have done the first half.
+    #[must_use]
+    pub fn blameable(&self, now: &Self, beside_guilty: bool) -> u64 {
         let since = |what| now.count(what) - self.count(what);
         let workers = since(KILLS[0].1);
         let taken = since(KILLS[2].1) + since(SUPERVISOR) + since(BROKER) + since(DISPATCHER);
-        workers.saturating_sub(1) + if taken >= 4 { 128 } else { 0 }
+        workers.saturating_sub(u64::from(!beside_guilty)) + if taken >= 4 { 128 } else { 0 }
     }
 }
 

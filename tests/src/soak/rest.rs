@@ -10,7 +10,7 @@ use crate::{Caller, poll_until};
 /// How long it may take until everything is as it was.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// Resident memory may differ by so much, in KiB: allocators keep what they had.
+/// Memory may differ by so much, in KiB: allocators keep what they had.
 const MEMORY_KIB: u64 = 2048;
 
 /// Processes of which there is a known number, by name.
@@ -25,7 +25,7 @@ pub struct Rest {
     /// The most that a process of each kind has, not counting what broker and dispatcher have for each
     /// opener; at last, that of openers.
     descriptors: [usize; 6],
-    /// Of broker, dispatcher and supervisor.
+    /// Of broker, dispatcher and supervisor, without what is mapped from files.
     memory_kib: [u64; 3],
     zombies: usize,
     /// Entries of the runtime directory.
@@ -44,6 +44,20 @@ impl Rest {
         memory.for_each(|(ours, theirs)| *ours = (*ours).max(theirs));
         self.zombies = self.zombies.max(other.zombies);
         self.sockets = self.sockets.max(other.sockets);
+        self
+    }
+
+    /// The same with the memory of a later look: a base for what follows the first load.
+    #[must_use]
+    pub fn with_memory_of(mut self, later: &Self) -> Self {
+        self.memory_kib = later.memory_kib;
+        self
+    }
+
+    /// The same, whatever memory there is.
+    #[must_use]
+    pub fn with_any_memory(mut self) -> Self {
+        self.memory_kib = [u64::MAX / 2; 3];
         self
     }
 
@@ -110,7 +124,8 @@ impl Soak {
             let for_openers = if nth < 2 { openers.len() } else { 0 };
             descriptors[nth] = most(of_kind).unwrap_or(0).checked_sub(for_openers)?;
         }
-        let memory = |nth: usize| proc::status(*kinds.get(nth)?.first()?).map(|of| of.rss_kib);
+        let memory =
+            |nth: usize| proc::status(*kinds.get(nth)?.first()?).map(|of| of.anonymous_kib);
         let sockets = std::fs::read_dir(self.env.runtime()).ok()?.count();
         Some(Rest {
             processes: kinds.each_ref().map(Vec::len),

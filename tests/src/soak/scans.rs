@@ -77,7 +77,7 @@ impl Soak {
             8..=10 => self.whole_tree(&caller, Form::Infected),
             11..=13 => self.list(&caller),
             14..=15 => self.stream(&caller),
-            16 => self.endless(&caller),
+            16 if self.plan.endless => self.endless(&caller),
             17 if self.trees.faults.is_some() => self.faulty(),
             _ => self.churned(&caller),
         };
