@@ -28,6 +28,9 @@ use super::session::{FIRST_BATCH_FILES, Gone, Session};
 /// sends no event when there are fewer again.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// What waits for a dispatcher that does not listen, at most; far more than one that works leaves.
+const UNTOLD_MAX: usize = 4096;
+
 impl Session {
     pub(super) fn dispatch(&mut self) {
         self.retry_at = None;
@@ -256,6 +259,32 @@ impl Session {
     }
 
     pub(super) fn tell_dispatcher(&mut self, message: OpenerToDispatcher) -> Result<(), Gone> {
-        self.dispatcher.send(&message, &[]).map_err(Gone::Link)
+        self.tell(message).map_err(Gone::Link)
+    }
+
+    /// Tells the dispatcher, in order, as soon as it has room: it may be busy for longer than a client is.
+    pub(super) fn tell(&mut self, message: OpenerToDispatcher) -> Result<(), ChannelError> {
+        // Only the last of several wishes in a row counts.
+        if let (OpenerToDispatcher::Want(_), Some(OpenerToDispatcher::Want(_))) =
+            (&message, self.untold.back())
+        {
+            self.untold.pop_back();
+        }
+        if self.untold.len() >= UNTOLD_MAX {
+            return Err(ChannelError::WouldBlock);
+        }
+        self.untold.push_back(message);
+        self.tell_untold()
+    }
+
+    pub(super) fn tell_untold(&mut self) -> Result<(), ChannelError> {
+        while let Some(message) = self.untold.front() {
+            match self.dispatcher.send(message, &[]) {
+                Ok(()) => drop(self.untold.pop_front()),
+                Err(ChannelError::WouldBlock) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }

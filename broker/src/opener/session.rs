@@ -4,6 +4,7 @@
 //! them to the least loaded worker, sends what the client takes, and then waits for the next event
 //! (`wait`). A client that keeps it waiting for too long (`patience`) is dismissed.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
@@ -34,6 +35,8 @@ pub(super) const FIRST_BATCH_FILES: usize = 16;
 pub struct Session {
     pub(super) broker: BrokerChannel,
     pub(super) dispatcher: DispatcherChannel,
+    /// What the dispatcher has not had room for.
+    pub(super) untold: VecDeque<OpenerToDispatcher>,
     /// User id that a worker must have.
     pub(super) scanner_uid: u32,
     context: Rc<OpenContext>,
@@ -72,6 +75,7 @@ impl Session {
         Self {
             broker,
             dispatcher,
+            untold: VecDeque::new(),
             scanner_uid,
             context,
             client: None,
@@ -188,6 +192,7 @@ impl Session {
             self.hear_broker()?;
         }
         if !ready.dispatcher.is_empty() {
+            self.tell_untold().map_err(Gone::Link)?;
             self.hear_dispatcher()?;
         }
         // Hanging up cancels even what was sent before it.
@@ -299,10 +304,10 @@ impl Session {
             } else {
                 OpenerToDispatcher::Return { lease }
             };
-            self.dispatcher.send(&message, &[])?;
+            self.tell(message)?;
         }
         let totals = std::mem::take(&mut self.totals);
-        self.dispatcher.send(&OpenerToDispatcher::Served(totals), &[])?;
+        self.tell(OpenerToDispatcher::Served(totals))?;
         self.broker.send(&OpenerToBroker::Idle, &[])
     }
 }

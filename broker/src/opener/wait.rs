@@ -25,9 +25,11 @@ impl Session {
     pub(super) fn poll(&self, now: Instant) -> Result<Ready, Gone> {
         let watched: Vec<(u32, BorrowedFd<'_>)> =
             self.workers.iter().filter_map(|worker| Some((worker.lease, worker.fd()?))).collect();
+        let mut telling = PollFlags::POLLIN;
+        telling.set(PollFlags::POLLOUT, !self.untold.is_empty());
         let mut fds = vec![
             PollFd::new(self.broker.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.dispatcher.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.dispatcher.as_fd(), telling),
         ];
         fds.extend(watched.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
         if let Some(client) = &self.client {
