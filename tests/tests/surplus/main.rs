@@ -159,12 +159,19 @@ fn no_surplus_descriptor_on_the_scanner_socket_stays() {
     let socket = env.runtime().join(paths::SCANNER_SOCKET);
     wait_until("scanner.sock", || proc::is_listening(&socket).then_some(()));
     let bait = env.file("bait", b"bait");
+    // A dispatcher that answers has started up.
+    let _ = env.status();
     let mut stage = Stage { env, bait, base: BTreeMap::new() };
     stage.base = stage.counts();
     let requests: Vec<Request> = SURPLUS.into_iter().flat_map(requests::hello).collect();
     stage.requests(&Caller::nobody(), paths::SCANNER_SOCKET, &requests);
     stage.requests(&Caller::user(2000), paths::SCANNER_SOCKET, &requests);
-    wait_until("it is as before", || (stage.counts() == stage.base).then_some(()));
+    let mut now = BTreeMap::new();
+    let flat = fdbroker_tests::poll_until("it is as before", PATIENCE / 4, || {
+        now = stage.counts();
+        (now == stage.base).then_some(())
+    });
+    assert!(flat.is_ok(), "{now:?}, before {:?}", stage.base);
     stage.assert_none_kept();
     stage.env.start_scanner();
     stage.env.wait_serving();
