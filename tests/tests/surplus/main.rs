@@ -169,7 +169,11 @@ fn no_surplus_descriptor_on_the_scanner_socket_stays() {
     let mut now = BTreeMap::new();
     let flat = fdbroker_tests::poll_until("it is as before", PATIENCE / 4, || {
         now = stage.counts();
-        (now == stage.base).then_some(())
+        // The base may have counted a connection that was just being closed.
+        let within = |(name, counts): (&String, &Vec<usize>)| {
+            stage.base.get(name).is_some_and(|base| counts.iter().max() <= base.iter().max())
+        };
+        now.iter().all(within).then_some(())
     });
     assert!(flat.is_ok(), "{now:?}, before {:?}", stage.base);
     stage.assert_none_kept();
