@@ -38,6 +38,8 @@ fn a_scan_of_a_user_with_too_many_descriptors_in_flight_waits_and_ends_right() {
     let target = Target::from_descriptor(root.into(), b"tree".to_vec());
     let mut scan = client.scan(ScanOptions::default(), std::iter::once(target));
     assert!(matches!(scan.next(), Some(Ok(Event::Accepted(_)))));
+    // The library sends what it has to say while it waits for the next event.
+    assert!(matches!(scan.next(), Some(Ok(Event::Progress(_)))));
     let [opener] = env.named("fdb-opener")[..] else {
         panic!("{:?}", env.status());
     };
