@@ -87,7 +87,7 @@ fn a_dispatcher_without_descriptors_does_not_spin_and_answers_later() {
 }
 
 #[test]
-fn a_scan_whose_opener_has_no_descriptors_goes_on_with_another_opener() {
+fn a_scan_whose_opener_has_no_descriptors_waits_and_goes_on_when_it_has() {
     require_root!();
     require_tool!("prlimit");
     let env = Env::start_spawned();
@@ -98,8 +98,9 @@ fn a_scan_whose_opener_has_no_descriptors_goes_on_with_another_opener() {
     };
     let limited = Limited::to_lowest_free(opener);
     feed.give(&env.file("clean", b"nothing"));
-    let output = feed.finish_within(PATIENCE).expect_code(1);
+    feed.running().wait_for("waiting for it");
     drop(limited);
+    let output = feed.finish_within(PATIENCE).expect_code(1);
     assert!(output.errors().contains("fdscan: "), "it says that it was interrupted: {output}");
     assert_eq!(output.text().matches("first: EICAR_Test_File FOUND").count(), 1, "{output}");
     assert_eq!(output.text().matches("clean: OK").count(), 1, "{output}");
