@@ -1,12 +1,13 @@
 //! Which opener gets which worker. Pure bookkeeping: it decides, `openers.rs` acts.
 //!
 //! Runs in the dispatcher. A worker serves one opener, hence one caller, and is ended when it comes
-//! back; a fresh one stands ready in its place. When all are lent and somebody waits, the user who
-//! holds most, or longest, is asked to give one back.
+//! back; a fresh one stands ready in its place. Users take turns; when all are lent and somebody waits,
+//! the user who holds most, or longest, is asked to give one back.
 
 mod lease;
 mod recall;
 pub mod stuck;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -16,6 +17,7 @@ use fdbroker_common::limits::{
     LEASE_QUANTUM, RECALL_GRACE, RECALL_OVERDUE, SCANNER_ANSWER, WORKER_END,
 };
 use lease::{Lease, State};
+use turns::Turns;
 
 /// How long no worker is forked after one has ended unused; doubled with each further one in a row.
 const STILLBORN_WAIT: Duration = Duration::from_millis(10);
@@ -78,6 +80,7 @@ pub struct Pool {
     workers: BTreeMap<WorkerId, State>,
     next_worker: u32,
     next_lease: u32,
+    turns: Turns,
     /// How many workers in a row have ended before they were lent, and until when none is forked.
     stillborn: u32,
     no_fork_until: Option<Instant>,
@@ -232,8 +235,7 @@ impl Pool {
     pub fn plan(&mut self, demands: &[Demand], now: Instant) -> Vec<Act> {
         let mut acts = Vec::new();
         self.retire(now, &mut acts);
-        let mut order = demands.to_vec();
-        order.sort_by_key(|demand| (self.held_by_user(demand.caller_uid), demand.since));
+        let order = self.turns.order(demands, |uid| self.held_by_user(uid));
         // Round by round, so that each gets its first worker before any gets its second.
         let mut starving = 0_usize;
         let mut limited = BTreeSet::new();
@@ -296,6 +298,7 @@ impl Pool {
         };
         self.next_lease = self.next_lease.wrapping_add(1);
         self.stillborn = 0;
+        self.turns.served(demand.caller_uid);
         let lease = Lease {
             number: self.next_lease,
             opener: demand.opener,

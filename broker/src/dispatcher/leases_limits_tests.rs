@@ -137,3 +137,15 @@ fn a_template_hangs_when_all_its_workers_do() {
     }
     assert!(busy.len() <= 1 && pool.hangs(1, later) && !pool.hangs(2, later));
 }
+
+#[test]
+fn a_newcomer_is_served_before_the_many_old_demands_of_another_user() {
+    let start = Instant::now();
+    let mut pool = pool(1, start);
+    let old: Vec<Demand> = (1..=60).map(|opener| demand(opener, 2000, 1, start)).collect();
+    let first = lent(&step(&mut pool, &old, start))[0];
+    let mut waiting: Vec<Demand> = old.into_iter().filter(|one| one.opener != first.1).collect();
+    waiting.push(demand(61, 2001, 1, start + Duration::from_millis(1)));
+    pool.ending(first.0, start);
+    assert_eq!(lent(&step(&mut pool, &waiting, start))[0].1, 61);
+}
