@@ -12,7 +12,7 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
 
-.PHONY: help build test soak demo check fmt clippy doc deny count-root-lines install clean need fuzz \
+.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install clean need fuzz \
         mutation fairness
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make demo [DIR=...]     shows the main job for real, then stops everything"
 	@echo "make test               all tests; whole-system ones need root and are counted as skipped without"
 	@echo "make soak               everything at once as root, for SOAK_SECONDS (1800), with the choices of SOAK_SEED"
+	@echo "make bench              beside yr, clamd and others, as ratios, into docs/performance.md; needs root"
+	@echo "make microbench         instructions of the hot paths, into docs/performance.md"
 	@echo "make check              fmt, clippy, doc, and the number of lines that run as root"
 	@echo "make fairness           how fast a caller is beside one that crashes workers; needs root"
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]"
@@ -48,6 +50,12 @@ fairness: build
 soak: build
 	$(CARGO) build --release --locked -p fdbroker-scanner --example fdscand-faults
 	SOAK_SECONDS=$(SOAK_SECONDS) SOAK_SEED=$(SOAK_SEED) $(OUT)/soak
+# BENCH_RUNS=5 rounds; BENCH_FULL=1 with 500,000 files; BENCH_ONLY=small,held… only these, and nothing is recorded.
+bench: build
+	$(OUT)/bench $(if $(BENCH_ONLY),,docs)
+
+microbench: need
+	$(CARGO) bench --locked -p fdbroker-broker --bench hot_paths -- $(CURDIR)/docs/performance.md
 
 demo: build
 	@scripts/demo.sh $(OUT) "$(DIR)"
