@@ -29,6 +29,7 @@ pub mod journal;
 pub mod names;
 pub mod outbox;
 pub mod probe;
+pub mod prefetch;
 pub mod seal;
 pub mod signals;
 pub mod sources;

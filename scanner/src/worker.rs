@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use fdbroker_common::channel::ChannelError;
 use fdbroker_common::generation::GenerationId;
@@ -21,6 +22,7 @@ use crate::input::{Buffer, Found, VettedFile};
 use crate::journal::{self, Role};
 use crate::outbox::{Link, Outbox};
 use crate::probe;
+use crate::prefetch::Prefetch;
 use crate::seal::{self, SealError, Sealed, identity};
 
 /// Answers do not wait for a file larger than this.
@@ -86,18 +88,30 @@ fn serve(
 ) -> Result<std::convert::Infallible, WorkerError> {
     let mut outbox = Outbox::new();
     let mut buffer = Buffer::default();
+    let mut prefetch = Prefetch::default();
     loop {
         let (OpenerToWorker::Scan(jobs), files) = link.receive()?;
         outbox.restart_clock();
-        for (job, file) in jobs.into_iter().zip(files) {
-            let answer = match VettedFile::vet(&file, &job) {
+        prefetch.begin(&jobs, &files);
+        let mut files = files.into_iter();
+        for (nth, job) in jobs.iter().enumerate() {
+            let Some(file) = files.next() else {
+                break;
+            };
+            let answer = match VettedFile::vet(&file, job) {
                 Ok(vetted) => {
                     if vetted.size() > LARGE_BYTES {
                         outbox.flush(&mut link)?;
                     }
-                    judge(&vetted, &job, &mut buffer, &mut engine)
+                    let begun = Instant::now();
+                    let data = vetted.read(&mut buffer);
+                    let rest = jobs.get(nth + 1..).unwrap_or_default();
+                    prefetch.read((vetted.size(), begun.elapsed()), rest, files.as_slice());
+                    let answer = judge(&vetted, job, data, &mut engine);
+                    buffer.shrink();
+                    answer
                 }
-                Err(found) => answer(&job, found),
+                Err(found) => answer(job, found),
             };
             close(file);
             outbox.push(&mut link, answer)?;
@@ -114,15 +128,12 @@ fn close(file: OwnedFd) {
 fn judge(
     file: &VettedFile<'_>,
     job: &Job,
-    buffer: &mut Buffer,
+    data: Result<&[u8], Found>,
     engine: &mut impl Engine,
 ) -> Answer {
-    let data = match file.read(buffer) {
+    let data = match data {
         Ok(data) => data,
-        Err(found) => {
-            buffer.shrink();
-            return answer(job, found);
-        }
+        Err(found) => return answer(job, found),
     };
     let name = job.name.as_ref().map(|name| name.as_slice());
     let finding = match engine.scan(data, name) {
@@ -131,7 +142,6 @@ fn judge(
         Verdict::Clean => file.clean_if_unchanged(),
         Verdict::Failed => Finding::EngineError,
     };
-    buffer.shrink();
     let read = file.size();
     answer(job, Found { finding, read })
 }

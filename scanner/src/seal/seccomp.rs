@@ -22,6 +22,7 @@ const COMMON: &[i64] = &[
     libc::SYS_close,
     libc::SYS_exit,
     libc::SYS_exit_group,
+    libc::SYS_fadvise64,
     libc::SYS_fstat,
     libc::SYS_futex,
     libc::SYS_getpid,
