@@ -125,7 +125,8 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
     /// See [`ChannelError`]; whatever the error, no descriptor of the message stays open.
     pub fn receive(&mut self) -> Result<(Rx, Vec<OwnedFd>), ChannelError> {
         if self.incoming.is_empty() {
-            self.incoming.resize(MESSAGE_BYTES_MAX, 0);
+            // Fresh memory is zero already; most of it is never touched, and so never there.
+            self.incoming = vec![0; MESSAGE_BYTES_MAX];
         }
         let packet = if Rx::DESCRIPTORS_MAX == 0 {
             fdpass::receive_plain(&self.socket, &mut self.incoming)
