@@ -14,6 +14,8 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{Errno, pread};
 
+use crate::huge;
+
 /// A buffer that has grown beyond this is given back after use.
 const BUFFER_KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -115,7 +117,10 @@ impl Buffer {
         let refused = || Found::nothing(Finding::Incomplete(Limit::Memory));
         self.0.clear();
         let room = usize::try_from(size.saturating_add(1)).map_err(|_| refused())?;
-        self.0.try_reserve_exact(room).map_err(|_| refused())?;
+        if self.0.capacity() < room {
+            self.0.try_reserve_exact(room).map_err(|_| refused())?;
+            huge::prefer(&mut self.0);
+        }
         Ok(&mut self.0)
     }
 

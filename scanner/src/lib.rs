@@ -24,6 +24,7 @@ pub mod children;
 pub mod engine;
 pub mod fork;
 pub mod generation;
+pub mod huge;
 pub mod input;
 pub mod journal;
 pub mod names;
