@@ -55,6 +55,7 @@ fn main() -> ExitCode {
     let words: Vec<&Path> = arguments.iter().map(PathBuf::as_path).collect();
     match words.as_slice() {
         [verb, tree] if *verb == Path::new("pipeline") => pipeline::pass(tree),
+        [verb, tree] if *verb == Path::new("vetted") => pipeline::pass_vetted(tree),
         [verb] if *verb == Path::new("receive") => pipeline::receive(),
         [verb, tree] if *verb == Path::new("read") => pipeline::read(tree),
         [] => return bench(None),

@@ -1,8 +1,10 @@
 //! The physical limit: open → sendmsg of 64 descriptors → recvmsg → pread → close, by one sender and two
-//! receivers, without a sandbox, a check, or anything that looks at the bytes.
+//! receivers, without a sandbox, a check, or anything that looks at the bytes. And the same with the system
+//! calls by which an opener makes sure what it opens, which is the limit of any program that does so.
 //!
 //! The receivers are this program, started anew.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -13,8 +15,12 @@ use fdbroker_common::fdpass;
 use fdbroker_common::limits::BATCH_FILES_MAX;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, Mode, OFlags, RawDir, openat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, StatxFlags, fstat, openat, openat2,
+    statx,
+};
 use rustix::io::pread;
+use rustix::path::DecInt;
 
 const RECEIVERS: usize = 2;
 /// Batches that a receiver has before it.
@@ -70,11 +76,43 @@ fn hear_any(receivers: &mut [Receiver]) {
     }
 }
 
+/// How the sender opens a file of a directory.
+type Open<'a> = dyn Fn(&File, &CStr) -> OwnedFd + 'a;
+
 /// The sender.
 pub fn pass(tree: &Path) {
+    send(tree, &open);
+}
+
+/// The sender, with the calls of an opener.
+pub fn pass_vetted(tree: &Path) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let own = openat(CWD, c"/proc/self/fd", flags, Mode::empty()).expect("/proc");
+    send(tree, &|directory, name| open_vetted(&own, directory, name));
+}
+
+fn open(directory: &File, name: &CStr) -> OwnedFd {
+    openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("open")
+}
+
+/// What is it? Then open that very thing, and look at it again.
+fn open_vetted(own: &OwnedFd, directory: &File, name: &CStr) -> OwnedFd {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let node = openat2(directory, name, flags, Mode::empty(), beneath).expect("openat2");
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    let about = statx(&node, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, wanted);
+    std::hint::black_box(about.expect("statx"));
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = openat(own, DecInt::from_fd(&node).as_c_str(), flags, Mode::empty()).expect("open");
+    std::hint::black_box(fstat(&file).expect("fstat"));
+    file
+}
+
+fn send(tree: &Path, open: &Open<'_>) {
     let mut receivers: Vec<Receiver> = (0..RECEIVERS).map(|_| Receiver::start()).collect();
     let mut batch = Vec::with_capacity(BATCH_FILES_MAX);
-    each_file(tree, |file| {
+    each_file(tree, open, |file| {
         batch.push(file);
         if batch.len() == BATCH_FILES_MAX {
             least_loaded(&mut receivers).pass(&mut batch);
@@ -110,7 +148,7 @@ pub fn receive() {
 /// The floor below the limit: one process that reads the same files.
 pub fn read(tree: &Path) {
     let mut buffer = vec![0; BUFFER_BYTES];
-    each_file(tree, |file| take_in(file, &mut buffer));
+    each_file(tree, &open, |file| take_in(file, &mut buffer));
 }
 
 fn take_in(file: OwnedFd, buffer: &mut [u8]) {
@@ -118,7 +156,7 @@ fn take_in(file: OwnedFd, buffer: &mut [u8]) {
     std::hint::black_box(length);
 }
 
-fn each_file(tree: &Path, mut found: impl FnMut(OwnedFd)) {
+fn each_file(tree: &Path, open: &Open<'_>, mut found: impl FnMut(OwnedFd)) {
     let mut waiting: Vec<PathBuf> = vec![tree.to_path_buf()];
     let mut room = Vec::with_capacity(32 * 1024);
     while let Some(path) = waiting.pop() {
@@ -128,10 +166,7 @@ fn each_file(tree: &Path, mut found: impl FnMut(OwnedFd)) {
             let entry = entry.expect("getdents64");
             let name = entry.file_name();
             match entry.file_type() {
-                FileType::RegularFile => {
-                    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                    found(openat(&directory, name, flags, Mode::empty()).expect("open"));
-                }
+                FileType::RegularFile => found(open(&directory, name)),
                 FileType::Directory if !matches!(name.to_bytes(), b"." | b"..") => {
                     waiting.push(path.join(name.to_string_lossy().as_ref()));
                 }

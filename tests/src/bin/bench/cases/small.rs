@@ -30,6 +30,11 @@ pub fn one_rule(stage: &Stage, settings: &Settings) -> Vec<Row> {
         .against("`yr scan -r`", 0.8, yr)
         .against("`clamdscan --fdpass --multiscan`", 0.05, clamdscan)
         .against("bare pipeline", 1.6, Ok(|| pipeline_command("pipeline", tree)))
+        .against(
+            "bare pipeline with an opener's calls",
+            None,
+            Ok(|| pipeline_command("vetted", tree)),
+        )
         .against("plain read, one process", None, Ok(|| pipeline_command("read", tree)))
         .against("`yara -r -p 2`", None, yara)
         .run(settings.runs, || ())
