@@ -10,8 +10,13 @@ trap 'rm -f "$FDBROKER_SKIPS"' EXIT
 # Tests that run as another user report their skips too.
 chmod 666 "$FDBROKER_SKIPS"
 
+# What a shell starts in the background ignores SIGINT, and so would all that a test starts.
+defaults=
+env --default-signal=INT,QUIT true 2>/dev/null && defaults='env --default-signal=INT,QUIT'
+
 log=$(mktemp)
-{ "$cargo" test --release --locked --workspace --no-fail-fast; echo $? >"$log.status"; } 2>&1 | tee "$log"
+# shellcheck disable=SC2086 # two words or none
+{ $defaults "$cargo" test --release --locked --workspace --no-fail-fast; echo $? >"$log.status"; } 2>&1 | tee "$log"
 status=$(cat "$log.status")
 
 sum() { awk -v word="$1" '/^test result:/ { for (i = 2; i <= NF; i++) if ($i ~ "^" word) n += $(i - 1) } END { print n + 0 }' "$log"; }
