@@ -78,11 +78,13 @@ impl<'a> VettedFile<'a> {
     /// What to answer instead of a verdict.
     pub fn read<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Found> {
         let bytes = buffer.clear(self.stamp.size)?;
-        // One byte more than announced, so that a file that has grown is noticed.
+        // One byte more than announced, so that a file that has grown is noticed: there was room for it
+        // when the last announced byte was read.
         while length(bytes) <= self.stamp.size {
             let offset = length(bytes);
             match pread(self.file, spare_capacity(bytes), offset) {
                 Ok(0) => break,
+                Ok(_) if length(bytes) == self.stamp.size => break,
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
                     return Err(Found { finding: read_error(error), read: length(bytes) });
