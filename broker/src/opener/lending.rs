@@ -91,7 +91,8 @@ impl Session {
                 held
             }
             Some(_) => held.max(1),
-            None => 0,
+            // The worker that stays needs no words.
+            None => self.wanted.filter(|told| *told <= held).unwrap_or(0),
         };
         let want = want.min(WORKERS_MAX);
         if self.wanted.is_some_and(|told| want == told || (want > 0 && want < told)) {
@@ -118,7 +119,15 @@ impl Session {
                 return Ok(());
             };
             let lease = self.workers.remove(index).lease;
-            self.wanted = None;
+            self.wanted = match self.scan {
+                Some(_) => None,
+                // First, or another one would come in its place.
+                None if self.wanted != Some(0) => {
+                    self.tell_dispatcher(OpenerToDispatcher::Want(0))?;
+                    Some(0)
+                }
+                None => Some(0),
+            };
             self.tell_dispatcher(OpenerToDispatcher::Return { lease })?;
         }
     }
