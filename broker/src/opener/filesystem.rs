@@ -13,11 +13,15 @@ use rustix::io::retry_on_intr;
 /// Device number of a file system that is known to hold files, for as long as a descriptor of it is
 /// held next to this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RealDevice(u64);
+pub(super) struct RealDevice {
+    number: u64,
+    local: bool,
+}
 
-/// Magic numbers (statfs(2), linux/magic.h) of file systems without a block device that hold files.
+/// Magic numbers (statfs(2), linux/magic.h) of file systems without a block device that hold files, and
+/// are this kernel's own: types and owners are what it says, no server's word.
 #[rustfmt::skip]
-const HOLDING_FILES: &[u32] = &[
+const LOCAL: &[u32] = &[
     0x0102_1994, // tmpfs, also memfd and devtmpfs
     0x8584_58f6, // ramfs
     0x9584_58f6, // hugetlbfs
@@ -25,6 +29,11 @@ const HOLDING_FILES: &[u32] = &[
     0x9123_683e, // btrfs
     0xca45_1a4e, // bcachefs
     0x2fc1_2fc1, // zfs
+];
+
+/// The same of file systems that are, or may be, a server's.
+#[rustfmt::skip]
+const SERVED: &[u32] = &[
     0x6573_5546, // fuse, also virtiofs
     0x0000_6969, // nfs
     0xff53_4d42, // cifs
@@ -63,21 +72,26 @@ impl RealDevice {
         device: u64,
         neighbour: Option<Self>,
     ) -> Result<Self, Outcome> {
-        let real = Self(device);
+        if let Some(known) = neighbour.filter(|known| known.number == device) {
+            return Ok(known);
+        }
         // Without a block device the kernel takes numbers with major 0.
-        if neighbour == Some(real) || major(device) != 0 {
-            return Ok(real);
+        if major(device) != 0 {
+            return Ok(Self { number: device, local: true });
         }
         let about = retry_on_intr(|| fstatfs(object.as_fd()))
             .map_err(|errno| Outcome::Error(Failure::System(errno.raw_os_error())))?;
         // The kernel's type is signed on some architectures; magic numbers have 32 bits.
-        if u32::try_from(about.f_type & 0xffff_ffff)
-            .is_ok_and(|magic| HOLDING_FILES.contains(&magic))
-        {
-            Ok(real)
-        } else {
-            Err(Outcome::Skipped(SkipReason::PseudoFilesystem))
+        match u32::try_from(about.f_type & 0xffff_ffff) {
+            Ok(magic) if LOCAL.contains(&magic) => Ok(Self { number: device, local: true }),
+            Ok(magic) if SERVED.contains(&magic) => Ok(Self { number: device, local: false }),
+            _ => Err(Outcome::Skipped(SkipReason::PseudoFilesystem)),
         }
+    }
+
+    /// Whether types and owners of files are this kernel's word.
+    pub(super) fn is_local(self) -> bool {
+        self.local
     }
 }
 

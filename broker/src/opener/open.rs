@@ -1,9 +1,11 @@
 //! Opening for reading: the one place where the opener turns "this is visible" into "this is readable".
 //!
 //! Runs with the caller's identity and no other right, so the kernel decides. A file is reopened
-//! through a held /proc/self/fd only after its type was judged (`node`), always read-only; no name
-//! that a client wrote is resolved here, and no descriptor that can write is ever passed on.
+//! through a held /proc/self/fd only after its type was judged (`node`), or opened at once where nobody
+//! could exchange it (`direct`), always read-only; no name that a client wrote is resolved here, and no
+//! descriptor that can write is ever passed on.
 
+pub(in crate::opener) mod direct;
 pub(in crate::opener) mod node;
 
 use std::io;
@@ -53,6 +55,8 @@ pub struct DirectoryHandle {
     pub(in crate::opener) descriptor: OwnedFd,
     pub(in crate::opener) about: About,
     pub(in crate::opener) device: super::filesystem::RealDevice,
+    /// Whether its entries may be opened at once.
+    pub(in crate::opener) settled: Option<direct::Settled>,
 }
 
 /// What a descriptor from a client turned out to be.
@@ -113,6 +117,7 @@ impl OpenContext {
             descriptor: self.reopen(descriptor.as_fd(), about, OFlags::DIRECTORY)?,
             about,
             device: directory.device(),
+            settled: direct::Settled::vet(about, directory.device(), self.uid),
         })
     }
 
@@ -150,10 +155,13 @@ impl OpenContext {
 impl VettedFile {
     fn new(descriptor: OwnedFd, stat: &Stat, expected: ObjectId) -> Result<Self, Outcome> {
         let id = ObjectId { device: stat.st_dev, inode: stat.st_ino };
-        if id != expected || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Outcome::Unstable(Change::Vanished));
-        }
-        Ok(Self { descriptor, stamp: Stamp::of(stat) })
+        let regular = Self::regular(descriptor, stat).filter(|_| id == expected);
+        regular.ok_or(Outcome::Unstable(Change::Vanished))
+    }
+
+    fn regular(descriptor: OwnedFd, stat: &Stat) -> Option<Self> {
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        regular.then(|| Self { descriptor, stamp: Stamp::of(stat) })
     }
 
     /// Takes a client's own descriptor, if it can read and nothing else: holding it is the right to

@@ -1,9 +1,9 @@
 //! Each type of entry: what is scanned, what is skipped, and that looking has no side effects.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -54,37 +54,97 @@ fn links_are_skipped_unless_followed() {
     }
 }
 
+/// A thread that waits in open(2) for somebody to read a FIFO.
+struct Writer {
+    fifo: PathBuf,
+    tell: mpsc::Receiver<Option<nix::unistd::Pid>>,
+    thread: std::thread::JoinHandle<fs::File>,
+}
+
+impl Writer {
+    fn at(fifo: PathBuf) -> Self {
+        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let (told, tell) = mpsc::channel();
+        let path = fifo.clone();
+        let thread = std::thread::spawn(move || {
+            told.send(Some(nix::unistd::gettid())).unwrap();
+            let opened = fs::OpenOptions::new().write(true).open(path);
+            told.send(None).unwrap();
+            opened.unwrap()
+        });
+        let number = tell.recv().unwrap().expect("thread id");
+        let stat = format!("/proc/self/task/{number}/stat");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Between its two messages it sleeps nowhere but in open(2).
+        while !fs::read_to_string(&stat).unwrap().contains(") S ") {
+            assert!(Instant::now() < deadline, "the writer does not block");
+            std::thread::yield_now();
+        }
+        Self { fifo, tell, thread }
+    }
+
+    #[track_caller]
+    fn waits_still(self) {
+        let heard = self.tell.recv_timeout(Duration::from_millis(100));
+        assert_eq!(heard.err(), Some(mpsc::RecvTimeoutError::Timeout));
+        drop(fs::File::open(&self.fifo).unwrap());
+        drop(self.thread.join().unwrap());
+    }
+}
+
 #[test]
 fn a_walk_does_not_release_a_writer_that_waits_at_a_fifo() {
     let scratch = Scratch::new();
-    let fifo = scratch.join("fifo");
-    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-    let (told, tell) = mpsc::channel();
-    let path = fifo.clone();
-    let writer = std::thread::spawn(move || {
-        told.send(Some(nix::unistd::gettid())).unwrap();
-        let opened = fs::OpenOptions::new().write(true).open(path);
-        told.send(None).unwrap();
-        opened.unwrap()
-    });
-    let thread = tell.recv().unwrap().expect("thread id");
-    let stat = format!("/proc/self/task/{thread}/stat");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    // Between its two messages it sleeps nowhere but in open(2).
-    while !fs::read_to_string(&stat).unwrap().contains(") S ") {
-        assert!(Instant::now() < deadline, "the writer does not block");
-        std::thread::yield_now();
-    }
-
+    let writer = Writer::at(scratch.join("fifo"));
     let found = walk(scratch.path(), WalkOptions::default());
     assert_eq!(found.outcome("fifo").cloned(), skipped(SkipReason::Fifo));
-    assert_eq!(
-        tell.recv_timeout(Duration::from_millis(100)).err(),
-        Some(mpsc::RecvTimeoutError::Timeout)
-    );
+    writer.waits_still();
+}
 
-    drop(fs::File::open(&fifo).unwrap());
-    drop(writer.join().unwrap());
+#[test]
+fn nor_at_one_that_took_the_place_of_a_listed_file_where_others_may_write() {
+    let foreign = need_root("give a directory away").then_some((0o755, Some(3000)));
+    for (mode, owner) in [(0o775, None), (0o757, None)].into_iter().chain(foreign) {
+        let scratch = Scratch::new();
+        ["a", "b"].iter().for_each(|name| drop(scratch.file(name)));
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(mode)).unwrap();
+        std::os::unix::fs::chown(scratch.path(), owner, owner).unwrap();
+        let mut walk = start(scratch.path(), WalkOptions::default());
+        let first = first_file(&mut walk);
+        let other = if first == "a" { "b" } else { "a" };
+        fs::remove_file(scratch.join(other)).unwrap();
+        let writer = Writer::at(scratch.join(other));
+        let found = Collected::default().finish(walk);
+        assert_eq!(found.outcome(other).cloned(), skipped(SkipReason::Fifo), "{mode:o} {owner:?}");
+        writer.waits_still();
+    }
+}
+
+#[test]
+fn what_took_the_place_of_a_listed_file_is_judged_as_what_it_is() {
+    let scratch = Scratch::new();
+    ["a", "b", "c"].iter().for_each(|name| drop(scratch.file(name)));
+    let mut walk = start(scratch.path(), WalkOptions::default());
+    let first = first_file(&mut walk);
+    let mut others = ["a", "b", "c"].into_iter().filter(|name| *name != first);
+    let (link, directory) = (others.next().unwrap(), others.next().unwrap());
+    [link, directory].iter().for_each(|name| fs::remove_file(scratch.join(name)).unwrap());
+    symlink("/etc/passwd", scratch.join(link)).unwrap();
+    scratch.directory(directory);
+    scratch.file(format!("{directory}/inside"));
+    let found = Collected::default().finish(walk);
+    assert_eq!(found.outcome(link).cloned(), skipped(SkipReason::SymbolicLink));
+    assert_eq!(found.paths(), [format!("{directory}/inside")]);
+}
+
+fn first_file(walk: &mut fdbroker_broker::opener::walk::Walk) -> String {
+    loop {
+        match walk.next() {
+            Step::File { path, .. } => return String::from_utf8(path).unwrap(),
+            Step::Pause => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -156,13 +216,7 @@ fn entries_that_vanish_after_they_were_listed_are_unstable() {
         scratch.file(name);
     }
     let mut walk = start(scratch.path(), WalkOptions::default());
-    let first = loop {
-        match walk.next() {
-            Step::File { path, .. } => break String::from_utf8(path).unwrap(),
-            Step::Pause => {}
-            other => panic!("{other:?}"),
-        }
-    };
+    let first = first_file(&mut walk);
     let mut rest = names.iter().filter(|name| **name != first);
     let replaced = rest.next().unwrap();
     fs::remove_file(scratch.join(replaced)).unwrap();

@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 
 use fdbroker_common::outcome::{Outcome, SkipReason};
-use rustix::fs::{AtFlags, FileType, StatxFlags, makedev, statx};
+use rustix::fs::{AtFlags, FileType, Mode, StatxFlags, makedev, statx};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::opener::filesystem::RealDevice;
@@ -30,6 +30,8 @@ pub(in crate::opener) struct About {
     pub(in crate::opener) kind: FileType,
     /// Whose.
     pub(in crate::opener) uid: u32,
+    /// What its owner, its group (or any list of rights), and others may do.
+    pub(in crate::opener) mode: Mode,
     /// Size, as far as known without asking a server.
     pub(in crate::opener) size: u64,
     /// The mount by which it was reached.
@@ -72,6 +74,7 @@ impl Node {
         let wanted = StatxFlags::TYPE
             | StatxFlags::INO
             | StatxFlags::UID
+            | StatxFlags::MODE
             | StatxFlags::SIZE
             | StatxFlags::MNT_ID;
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
@@ -83,6 +86,7 @@ impl Node {
             },
             kind: FileType::from_raw_mode(found.stx_mode.into()),
             uid: found.stx_uid,
+            mode: Mode::from_raw_mode(found.stx_mode.into()),
             size: found.stx_size,
             mount: found.stx_mnt_id,
         };

@@ -26,9 +26,11 @@ pub(super) struct Listing {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
+    start: usize,
     end: usize,
     kind: FileType,
     cookie: u64,
+    inode: u64,
 }
 
 /// One name of a directory.
@@ -38,7 +40,7 @@ pub(super) struct Listed<'a> {
     pub(super) name: &'a [u8],
     /// What the directory says that it is.
     pub(super) hint: FileType,
-    /// Where the next entry begins, for lseek(2) on the directory.
+    /// For lseek(2) on the directory: where the next entry begins, or one before it.
     pub(super) cookie: u64,
 }
 
@@ -58,11 +60,7 @@ impl Listing {
     /// The next name of this chunk.
     pub(super) fn take(&mut self) -> Option<Listed<'_>> {
         let entry = self.entries.get(self.next)?;
-        let start = match self.next.checked_sub(1) {
-            Some(previous) => self.entries.get(previous)?.end,
-            None => 0,
-        };
-        let name = self.names.get(start..entry.end)?;
+        let name = self.names.get(entry.start..entry.end)?;
         self.next += 1;
         Some(Listed { name, hint: entry.kind, cookie: entry.cookie })
     }
@@ -76,6 +74,23 @@ impl Listing {
     pub(super) fn give_up(&mut self) {
         self.clear();
         self.exhausted = true;
+    }
+
+    /// Puts files in the order of their inodes, in which a disk finds them with fewer detours. `from`: where
+    /// the first of them began. A directory may be left in the middle, and come back to by a cookie, so
+    /// the order stays where there is one; should a file turn out to be one, it comes back to the first.
+    fn order(&mut self, from: u64) {
+        let Some(end) = self.entries.last().map(|entry| entry.cookie) else {
+            return;
+        };
+        if self.entries.iter().any(|entry| entry.kind != FileType::RegularFile) {
+            return;
+        }
+        self.entries.sort_unstable_by_key(|entry| entry.inode);
+        self.entries.iter_mut().for_each(|entry| entry.cookie = from);
+        if let Some(last) = self.entries.last_mut() {
+            last.cookie = end;
+        }
     }
 
     fn clear(&mut self) {
@@ -100,15 +115,23 @@ impl Lister {
         }
     }
 
-    /// Reads the next chunk of a directory into its listing, whose names were all taken.
+    /// Reads the next chunk of a directory, which begins at the cookie `from`, into its listing, whose
+    /// names were all taken.
     ///
     /// # Errors
     /// As getdents64(2).
     pub(super) fn read(
         &mut self,
         directory: BorrowedFd<'_>,
+        from: u64,
         listing: &mut Listing,
     ) -> Result<(), Errno> {
+        let result = self.fill(directory, listing);
+        listing.order(from);
+        result
+    }
+
+    fn fill(&mut self, directory: BorrowedFd<'_>, listing: &mut Listing) -> Result<(), Errno> {
         listing.clear();
         self.buffer.clear();
         self.buffer.reserve_exact(CHUNK_BYTES);
@@ -124,11 +147,14 @@ impl Lister {
                 Some(Ok(entry)) => {
                     let name = entry.file_name().to_bytes();
                     if name != b"." && name != b".." {
+                        let start = listing.names.len();
                         listing.names.extend_from_slice(name);
                         listing.entries.push(Entry {
+                            start,
                             end: listing.names.len(),
                             kind: entry.file_type(),
                             cookie: entry.next_entry_cookie(),
+                            inode: entry.ino(),
                         });
                     }
                 }
@@ -146,7 +172,9 @@ mod tests {
     use std::fs::File;
     use std::os::fd::AsFd;
 
-    use super::{Lister, Listing};
+    use rustix::fs::FileType;
+
+    use super::{Entry, Lister, Listing};
 
     #[test]
     fn every_name_is_told_once_and_dots_are_not() {
@@ -157,11 +185,12 @@ mod tests {
         }
         let directory = File::open(&scratch).unwrap();
         let (mut lister, mut listing) = (Lister::default(), Listing::default());
-        let (mut chunks, mut names) = (0, Vec::new());
+        let (mut chunks, mut names, mut cookie) = (0, Vec::new(), 0);
         while !listing.is_exhausted() {
-            lister.read(directory.as_fd(), &mut listing).unwrap();
+            lister.read(directory.as_fd(), cookie, &mut listing).unwrap();
             chunks += 1;
             while let Some(entry) = listing.take() {
+                cookie = entry.cookie;
                 names.push(String::from_utf8(entry.name.to_vec()).unwrap());
             }
         }
@@ -170,6 +199,31 @@ mod tests {
         let wanted: Vec<String> = (0..3000).map(|number| format!("{number:0>200}")).collect();
         assert_eq!(names, wanted);
         assert!(chunks > 10, "read in chunks: {chunks}");
+    }
+
+    fn entry(kind: FileType, inode: u64, cookie: u64) -> Entry {
+        Entry { start: 0, end: 0, kind, cookie, inode }
+    }
+
+    fn ordered(entries: Vec<Entry>) -> Vec<(u64, u64)> {
+        let mut listing = Listing { entries, ..Listing::default() };
+        listing.order(5);
+        listing.entries.iter().map(|entry| (entry.inode, entry.cookie)).collect()
+    }
+
+    #[test]
+    fn files_come_by_inode_and_the_last_one_leads_on() {
+        let file = |inode, cookie| entry(FileType::RegularFile, inode, cookie);
+        let files = vec![file(30, 6), file(10, 7), file(20, 8)];
+        assert_eq!(ordered(files), [(10, 5), (20, 5), (30, 8)]);
+    }
+
+    #[test]
+    fn what_may_have_to_be_resumed_keeps_its_order() {
+        for kind in [FileType::Directory, FileType::Symlink, FileType::Unknown] {
+            let entries = vec![entry(FileType::RegularFile, 30, 6), entry(kind, 10, 7)];
+            assert_eq!(ordered(entries), [(30, 6), (10, 7)], "{kind:?}");
+        }
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Walk {
         if open.listing.is_exhausted() {
             return self.leave();
         }
-        match self.lister.read(open.directory.as_fd(), &mut open.listing) {
+        match self.lister.read(open.directory.as_fd(), frame.cookie, &mut open.listing) {
             Ok(()) => Step::Pause,
             Err(errno) => {
                 open.listing.give_up();
@@ -187,6 +187,12 @@ impl Walk {
         };
         let device = open.device;
         let name = self.path.component(frame.path_end, self.path.end());
+        let plain = hint == FileType::RegularFile && !self.options.one_filesystem;
+        if let Some(settled) = open.settled.filter(|_| plain)
+            && let Some(file) = self.context.read_entry(open.directory.as_fd(), settled, name)
+        {
+            return Ok(Step::File { path: self.path.relative(), file });
+        }
         let found = look_up(open.directory.as_fd(), name, how).map_err(|outcome| (outcome, 0))?;
         let about = found.node.about();
         self.stay(about)
@@ -239,6 +245,7 @@ impl Walk {
             open: Some(OpenFrame {
                 directory: handle.descriptor,
                 device: handle.device,
+                settled: handle.settled,
                 listing: self.lister.fresh(),
             }),
         });

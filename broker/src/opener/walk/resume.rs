@@ -54,13 +54,19 @@ impl Walk {
             self.context.read_directory(&directory).and_then(|handle| sought(handle, frame.cookie));
         let (open, failed) = match opened {
             Ok(handle) => (
-                OpenFrame { directory: handle.descriptor, device, listing: self.lister.fresh() },
+                OpenFrame {
+                    directory: handle.descriptor,
+                    device,
+                    settled: handle.settled,
+                    listing: self.lister.fresh(),
+                },
                 None,
             ),
             Err(outcome) => (
                 OpenFrame {
                     directory: directory.into_descriptor(),
                     device,
+                    settled: None,
                     listing: Listing::ended(),
                 },
                 Some(Step::Outcome { path: self.path.relative(), outcome, size: 0 }),

@@ -9,6 +9,7 @@ use fdbroker_common::limits::OPEN_DIRECTORIES_MAX;
 
 use super::listing::Listing;
 use crate::opener::filesystem::RealDevice;
+use crate::opener::open::direct::Settled;
 use crate::opener::open::node::ObjectId;
 
 /// Symbolic links to directories that may lie between the target and an entry; the kernel follows
@@ -39,6 +40,8 @@ pub(super) struct OpenFrame {
     pub(super) directory: OwnedFd,
     /// Its file system.
     pub(super) device: RealDevice,
+    /// Whether its entries may be opened at once.
+    pub(super) settled: Option<Settled>,
     /// Names not yet consumed.
     pub(super) listing: Listing,
 }
