@@ -21,8 +21,8 @@ use crate::engine::{Engine, Verdict};
 use crate::input::{Buffer, Found, VettedFile};
 use crate::journal::{self, Role};
 use crate::outbox::{Link, Outbox};
-use crate::probe;
 use crate::prefetch::Prefetch;
+use crate::probe;
 use crate::seal::{self, SealError, Sealed, identity};
 
 /// Answers do not wait for a file larger than this.
