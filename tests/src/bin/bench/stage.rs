@@ -109,9 +109,9 @@ impl Stage {
     }
 
     /// `yr scan RULES` with the one rule.
-    pub fn yr_one(&self, yr: &Path) -> Command {
+    pub fn yr_one(&self, yr: &Path, options: &[&str]) -> Command {
         let mut command = Command::new(yr);
-        command.arg("scan").arg("-r").arg(self.rule_file());
+        command.arg("scan").arg("-r").args(options).arg(self.rule_file());
         command
     }
 

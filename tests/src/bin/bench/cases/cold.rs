@@ -13,8 +13,8 @@ pub fn cold_cache(stage: &Stage, settings: &Settings) -> Vec<Row> {
     let yr = |threads: &'static [&'static str]| {
         Peer::Yr.find().map(|yr| {
             move || {
-                let mut command = stage.yr_one(&yr);
-                command.args(threads).arg(tree);
+                let mut command = stage.yr_one(&yr, threads);
+                command.arg(tree);
                 command
             }
         })

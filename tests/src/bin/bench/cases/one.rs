@@ -23,7 +23,7 @@ const REQUESTS: usize = 400;
 /// 2 GiB, which is in the page cache.
 pub fn large_file(stage: &Stage, settings: &Settings) -> Vec<Row> {
     let large = || stage.large().as_os_str();
-    let yr = Peer::Yr.find().map(|yr| move || with(stage.yr_one(&yr), &[large()]));
+    let yr = Peer::Yr.find().map(|yr| move || with(stage.yr_one(&yr, &[]), &[large()]));
     Contest::new("one file of 2 GiB, one rule", || with(stage.fdscan(stage.one()), &[large()]))
         .against("`yr scan`", 1.05, yr)
         .run(settings.runs, || ())
@@ -37,7 +37,7 @@ pub fn whole_process(stage: &Stage, settings: &Settings) -> Vec<Row> {
         let clamd = stage.clamd()?;
         Ok(move || with(clamd.clamdscan(&program), &[file]))
     });
-    let yr = Peer::Yr.find().map(|yr| move || with(stage.yr_one(&yr), &[file]));
+    let yr = Peer::Yr.find().map(|yr| move || with(stage.yr_one(&yr, &[]), &[file]));
     let ours = || with(stage.fdscan(stage.one()), &[file]);
     let rules = stage.one().rules().expect("rules").as_os_str();
     let private = || with(stage.private_fdscan(), &["--rules".as_ref(), rules, file]);

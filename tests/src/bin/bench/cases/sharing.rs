@@ -68,8 +68,23 @@ pub fn while_others_scan(stage: &Stage, settings: &Settings) -> Vec<Row> {
     ]
 }
 
-/// 200 callers who scan 100 files each, and one who scans them all.
+/// 200 callers who scan 100 files each, and one who scans them all: all as root, and each as a user of its own.
 pub fn many_callers(stage: &Stage, settings: &Settings) -> Vec<Row> {
+    let root = ["200 callers at once, 100 files each", "one caller, the same 20,000 files"];
+    let users = ["200 users at once, 100 files each", "one user, the same 20,000 files"];
+    vec![
+        callers(stage, settings, root, Some(1.5), |_| 0),
+        callers(stage, settings, users, None, |nth| FIRST_UID + nth),
+    ]
+}
+
+fn callers(
+    stage: &Stage,
+    settings: &Settings,
+    [case, against]: [&'static str; 2],
+    target: Option<f64>,
+    uid: fn(u32) -> u32,
+) -> Row {
     let tree = stage.tree();
     let scan = |directory: &std::path::Path, uid: u32, expected: usize| -> Scan {
         let mut command = as_user(stage.fdscan(stage.one()), uid);
@@ -80,11 +95,9 @@ pub fn many_callers(stage: &Stage, settings: &Settings) -> Vec<Row> {
     let failed = RefCell::new(None);
     let all = Contender::new(|| {
         let begun = Instant::now();
+        let nth = |nth: usize| uid(u32::try_from(nth).unwrap_or(0));
         let scans: Vec<Scan> = (0..DIRECTORIES)
-            .map(|nth| {
-                let uid = FIRST_UID + u32::try_from(nth).unwrap_or(0);
-                scan(&tree.join(format!("{nth:04}")), uid, FILES_EACH)
-            })
+            .map(|number| scan(&tree.join(format!("{number:04}")), nth(number), FILES_EACH))
             .collect();
         for scan in scans {
             if let Err(error) = scan.finish() {
@@ -95,16 +108,12 @@ pub fn many_callers(stage: &Stage, settings: &Settings) -> Vec<Row> {
     });
     let one = Contender::new(|| {
         let begun = Instant::now();
-        scan(tree, FIRST_UID, FILES).finish().expect("one caller");
+        scan(tree, uid(0), FILES).finish().expect("one caller");
         begun.elapsed()
     });
     let samples = interleave(settings.runs, vec![all, one], || ());
-    vec![Row::new(
-        "200 users at once, 100 files each",
-        "one user, the same 20,000 files",
-        1.5,
-        failed.take().map_or_else(|| Ok(Measured::medians(&samples[0], &samples[1])), Err),
-    )]
+    let measured = || Measured::medians(&samples[0], &samples[1]);
+    Row::new(case, against, target, failed.take().map_or_else(|| Ok(measured()), Err))
 }
 
 struct Scan {
