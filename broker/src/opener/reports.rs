@@ -24,6 +24,8 @@ pub struct Client {
     channel: ClientChannel,
     gathered: Vec<Report>,
     bytes: usize,
+    /// Sent before anything else is, or when no answer is near: it need not wake the client twice.
+    greeting: Option<OpenerToClient>,
     unsent: std::collections::VecDeque<OpenerToClient>,
     last_sent: Instant,
     /// How long it is waited for.
@@ -39,6 +41,7 @@ impl Client {
             channel,
             gathered: Vec::new(),
             bytes: 0,
+            greeting: None,
             unsent: std::collections::VecDeque::new(),
             last_sent: now,
             patience: Patience::new(now),
@@ -86,7 +89,14 @@ impl Client {
     /// Sends everything that is gathered, then this message.
     pub fn tell(&mut self, message: OpenerToClient) {
         self.gather();
+        self.unsent.extend(self.greeting.take());
         self.unsent.push_back(message);
+    }
+
+    /// As [`Client::tell`], but not before there is more to tell, or nothing that will soon be.
+    pub fn greet(&mut self, message: OpenerToClient) {
+        self.gather();
+        self.unsent.extend(self.greeting.replace(message));
     }
 
     /// Closes the current message so that it is sent.
@@ -94,8 +104,14 @@ impl Client {
         if !self.gathered.is_empty() {
             self.bytes = 0;
             let reports = std::mem::take(&mut self.gathered);
+            self.unsent.extend(self.greeting.take());
             self.unsent.push_back(OpenerToClient::Reports(reports));
         }
+    }
+
+    /// Nothing will soon be told: sends the greeting alone.
+    pub fn greet_now(&mut self) {
+        self.unsent.extend(self.greeting.take());
     }
 
     /// Sends what the client takes now.

@@ -119,6 +119,9 @@ impl Session {
         self.discard_useless(now)?;
         if let Some(client) = &mut self.client {
             client.gather();
+            if self.workers.iter().all(Worker::is_idle) {
+                client.greet_now();
+            }
             if let Some(scan) = self.scan.as_ref().filter(|_| self.accepted) {
                 client.keep_alive(&scan.totals, now);
             }
@@ -232,7 +235,7 @@ impl Session {
         {
             let Generation { id, rules, .. } = worker.generation;
             if !self.accepted || self.announced != Some(id) {
-                client.tell(OpenerToClient::Accepted { generation: id, rules });
+                client.greet(OpenerToClient::Accepted { generation: id, rules });
             }
             self.announced = Some(id);
             self.accepted = true;

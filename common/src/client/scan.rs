@@ -1,7 +1,7 @@
 //! A scan in progress, as an iterator over what becomes of the files.
 //!
-//! Runs in the user's process, in one thread. The socket is non-blocking and always read before it
-//! is written, so that neither side can wait for the other. A peer that is silent, leaves, or says
+//! Runs in the user's process, in one thread. The socket is non-blocking, and read after a few messages
+//! at the latest, so that neither side can wait for the other. A peer that is silent, leaves, or says
 //! what does not belong ends the scan with an error, never with "clean".
 
 use std::collections::VecDeque;
@@ -27,6 +27,9 @@ use crate::totals::Totals;
 /// has room, or the source is not ready and has no descriptor.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Steps that ask something before the peer is listened to.
+const UNHEARD_MAX: u32 = 8;
+
 /// A scan in progress. Ends after the first error.
 #[derive(Debug)]
 #[must_use = "a scan does nothing unless its events are taken"]
@@ -41,6 +44,8 @@ pub struct Scan<'c, S> {
     /// Sending failed; what the peer said before it left is still to be read.
     peer_left: bool,
     congested: bool,
+    /// Steps that asked something since the peer was last listened to.
+    unheard: u32,
     ready: VecDeque<Event>,
     /// Of the rounds that are done.
     totals: Totals,
@@ -74,6 +79,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             options,
             peer_left: false,
             congested: false,
+            unheard: 0,
             ready: VecDeque::new(),
             totals: Totals::default(),
             rules: None,
@@ -137,9 +143,14 @@ impl<'c, S: TargetSource> Scan<'c, S> {
         &self.feed.source
     }
 
-    /// One step towards the next event.
+    /// One step towards the next event. There is seldom an answer before all has been asked.
     fn step(&mut self) -> Result<(), ClientError> {
-        if self.receive()? || self.send()? || self.prepare()? {
+        if self.unheard < UNHEARD_MAX && (self.send()? || self.prepare()?) {
+            self.unheard += 1;
+            return Ok(());
+        }
+        let asked = std::mem::take(&mut self.unheard) > 0;
+        if self.receive()? || asked {
             return Ok(());
         }
         self.wait()
