@@ -111,7 +111,7 @@ impl Stage {
     /// `yr scan RULES` with the one rule.
     pub fn yr_one(&self, yr: &Path, options: &[&str]) -> Command {
         let mut command = Command::new(yr);
-        command.arg("scan").arg("-r").args(options).arg(self.rule_file());
+        command.arg("scan").args(options).arg(self.rule_file());
         command
     }
 

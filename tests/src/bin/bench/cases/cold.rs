@@ -21,8 +21,8 @@ pub fn cold_cache(stage: &Stage, settings: &Settings) -> Vec<Row> {
     };
     let ours = || with(stage.fdscan(stage.one()), &["-i".as_ref(), tree.as_os_str()]);
     Contest::new("20,000 files of 6 KiB, one rule, cold page cache", ours)
-        .against("`yr scan -r`", 0.45, yr(&[]))
-        .against("`yr scan -r --threads=32`", None, yr(&["--threads=32"]))
+        .against("`yr scan -r`", 0.45, yr(&["-r"]))
+        .against("`yr scan -r --threads=32`", None, yr(&["-r", "--threads=32"]))
         .against("bare pipeline", None, Ok(|| pipeline_command("pipeline", tree)))
         .run(settings.runs, drop_caches)
 }

@@ -17,7 +17,7 @@ const TREE: &str = "20,000 files of 6 KiB, one rule";
 pub fn one_rule(stage: &Stage, settings: &Settings) -> Vec<Row> {
     let tree = stage.tree();
     let name = tree.as_os_str();
-    let yr = Peer::Yr.find().map(|yr| move || with(stage.yr_one(&yr, &[]), &[name]));
+    let yr = Peer::Yr.find().map(|yr| move || with(stage.yr_one(&yr, &["-r"]), &[name]));
     let yara = Peer::Yara.find().map(|yara| {
         let threads = ["-r", "-p", WORKERS].map(OsStr::new);
         move || with(with(Command::new(&yara), &threads), &[stage.rule_file().as_os_str(), name])
