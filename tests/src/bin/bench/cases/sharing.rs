@@ -72,10 +72,9 @@ pub fn while_others_scan(stage: &Stage, settings: &Settings) -> Vec<Row> {
 pub fn many_callers(stage: &Stage, settings: &Settings) -> Vec<Row> {
     let root = ["200 callers at once, 100 files each", "one caller, the same 20,000 files"];
     let users = ["200 users at once, 100 files each", "one user, the same 20,000 files"];
-    vec![
-        callers(stage, settings, root, Some(1.5), |_| 0),
-        callers(stage, settings, users, None, |nth| FIRST_UID + nth),
-    ]
+    let mut rows = callers(stage, settings, root, Some(1.5), |_| 0);
+    rows.extend(callers(stage, settings, users, None, |nth| FIRST_UID + nth));
+    rows
 }
 
 fn callers(
@@ -84,7 +83,7 @@ fn callers(
     [case, against]: [&'static str; 2],
     target: Option<f64>,
     uid: fn(u32) -> u32,
-) -> Row {
+) -> Vec<Row> {
     let tree = stage.tree();
     let scan = |directory: &std::path::Path, uid: u32, expected: usize| -> Scan {
         let mut command = as_user(stage.fdscan(stage.one()), uid);
@@ -111,9 +110,22 @@ fn callers(
         scan(tree, uid(0), FILES).finish().expect("one caller");
         begun.elapsed()
     });
-    let samples = interleave(settings.runs, vec![all, one], || ());
-    let measured = || Measured::medians(&samples[0], &samples[1]);
-    Row::new(case, against, target, failed.take().map_or_else(|| Ok(measured()), Err))
+    let samples = interleave(settings.runs, vec![all, one, Contender::new(nothing)], || ());
+    let failed = failed.take();
+    let row = |against, target, other: &Samples| {
+        let measured = || Measured::medians(&samples[0], other);
+        Row::new(case, against, target, failed.clone().map_or_else(|| Ok(measured()), Err))
+    };
+    vec![row(against, target, &samples[1]), row("200 processes that do nothing", None, &samples[2])]
+}
+
+/// As many processes as there are callers, at once.
+fn nothing() -> Duration {
+    let begun = Instant::now();
+    let start = |_| as_user(Command::new("/bin/true"), 0).spawn().expect("true");
+    let all: Vec<Child> = (0..DIRECTORIES).map(start).collect();
+    all.into_iter().for_each(|mut child| assert!(child.wait().expect("true").success()));
+    begun.elapsed()
 }
 
 struct Scan {
