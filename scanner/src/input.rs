@@ -14,7 +14,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{Errno, pread};
 
-use crate::huge;
+use crate::memory;
 
 /// A buffer that has grown beyond this is given back after use.
 const BUFFER_KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -121,7 +121,7 @@ impl Buffer {
         let room = usize::try_from(size.saturating_add(1)).map_err(|_| refused())?;
         if self.0.capacity() < room {
             self.0.try_reserve_exact(room).map_err(|_| refused())?;
-            huge::prefer(&mut self.0);
+            memory::prefer_huge_pages(&mut self.0);
         }
         Ok(&mut self.0)
     }

@@ -24,9 +24,10 @@ pub mod children;
 pub mod engine;
 pub mod fork;
 pub mod generation;
-pub mod huge;
 pub mod input;
 pub mod journal;
+
+pub mod memory;
 pub mod names;
 pub mod outbox;
 pub mod prefetch;

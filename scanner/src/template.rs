@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::engine::compile::{self, Compiled};
 use crate::engine::eicar::{self, SelfTestError};
 use crate::engine::yara::Yara;
+use crate::memory;
 use crate::names::{self, NamesError};
 use crate::seal::identity::{self, Unprivileged};
 use crate::seal::{self, Confined, SealError, TemplateSealed};
@@ -111,6 +112,7 @@ fn prepare(link: &mut Link, confined: Confined) -> Result<Result<Ready, Rejectio
     let count = u32::try_from(rules.iter().count()).unwrap_or(u32::MAX);
     // They live as long as the process, and the processes forked from it.
     let mut engine = Yara::new(Box::leak(Box::new(rules)), wants_names);
+    memory::give_back();
     let sealed = seal::template(&confined)?;
     drop(confined);
     eicar::self_test(&mut engine)?;

@@ -1,6 +1,6 @@
-//! Huge pages for the memory of a large file: most of the time that it took to read one went into single pages.
+//! How the allocator and the kernel back memory: huge pages for a large file, nothing for what is free.
 //!
-//! Runs in a worker. The one unsafe call of reading; it changes how memory is backed, never what is in it.
+//! Runs in template and worker. The unsafe calls of both; they change how memory is backed, never what is in it.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -14,7 +14,7 @@ const WORTH_BYTES: usize = 4 * 1024 * 1024;
 const ALIGNMENT: usize = 64 * 1024;
 
 /// Asks for huge pages for memory that is not used yet. Nothing depends on whether they come.
-pub fn prefer(memory: &mut Vec<u8>) {
+pub fn prefer_huge_pages(memory: &mut Vec<u8>) {
     let spare = memory.spare_capacity_mut();
     if spare.len() < WORTH_BYTES {
         return;
@@ -30,6 +30,13 @@ pub fn prefer(memory: &mut Vec<u8>) {
     let _ = unsafe { madvise(start, length, MmapAdvise::MADV_HUGEPAGE) };
 }
 
+/// Gives free memory back, after much of it was used once. Every process that is forked would share it.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time, from any thread; it touches free memory only.
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,7 +45,7 @@ mod tests {
     fn memory_keeps_its_contents_and_can_be_used() {
         let mut memory = Vec::with_capacity(16 * 1024 * 1024);
         memory.extend_from_slice(b"before");
-        prefer(&mut memory);
+        prefer_huge_pages(&mut memory);
         memory.resize(16 * 1024 * 1024, 7);
         assert!(memory.starts_with(b"before"));
         assert!(memory[6..].iter().all(|byte| *byte == 7));
@@ -46,7 +53,7 @@ mod tests {
 
     #[test]
     fn little_memory_is_left_alone() {
-        prefer(&mut Vec::new());
-        prefer(&mut Vec::with_capacity(WORTH_BYTES - 1));
+        prefer_huge_pages(&mut Vec::new());
+        prefer_huge_pages(&mut Vec::with_capacity(WORTH_BYTES - 1));
     }
 }
