@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         [verb] if *verb == Path::new("receive") => pipeline::receive(),
         [verb, tree] if *verb == Path::new("read") => pipeline::read(tree),
         [] => return bench(None),
-        [docs] => return bench(Some(docs)),
+        [docs] if docs.is_dir() => return bench(Some(docs)),
         _ => {
             eprintln!("usage: bench [DIRECTORY]");
             return ExitCode::from(2);
