@@ -24,6 +24,7 @@ use super::open::OpenContext;
 use super::patience::Owes;
 use super::reports::Client;
 use super::scan::Scan;
+use super::wait::Eagerness;
 use super::{BrokerChannel, DispatcherChannel};
 
 /// Files opened in one turn before sockets are looked at again.
@@ -54,6 +55,7 @@ pub struct Session {
     /// The rules that the client was told last.
     pub(super) announced: Option<GenerationId>,
     totals: Totals,
+    pub(super) eagerness: Eagerness,
 }
 
 /// Why a client is not served any longer.
@@ -87,6 +89,7 @@ impl Session {
             accepted: false,
             announced: None,
             totals: Totals::default(),
+            eagerness: Eagerness::default(),
         }
     }
 
@@ -148,7 +151,7 @@ impl Session {
     /// Whether a file may be opened now.
     pub(super) fn may_open(&self) -> bool {
         let keeps_up = self.client.as_ref().is_some_and(Client::keeps_up);
-        let in_hand = self.workers.iter().map(Worker::in_hand).sum::<usize>();
+        let in_hand = self.files_in_hand();
         let files_max = self.context.files_max(self.workers.len());
         let has_room = |scan: &Scan| {
             scan.queue.has_room() && scan.queue.len().saturating_add(in_hand) < files_max
