@@ -3,18 +3,20 @@
 //! | module | runs as | does |
 //! |---|---|---|
 //! | [`root`] | root (or the user whose own broker it is) | accepts, authorises, starts openers, hands connections over |
+//! | [`configuration`] | a uid of its own with `DAC_READ_SEARCH` (or the user) | reads command line, configuration file and user database at start |
 //! | [`dispatcher`] | a uid of its own, no capability, opens nothing | lends workers, looks after the scanner, answers administrators |
 //! | [`rules`] | a uid of its own with `DAC_READ_SEARCH` | opens the administrator's rule files |
 //! | [`opener`] | the caller | resolves, walks, opens, passes descriptors, reports |
 //!
-//! [`probe`] is no part of a broker: it tries what the fences forbid. [`dispatch_link`] and [`reader_link`] are links between them; [`confine`] fences all but the first. All code that
-//! runs as uid 0 is in [`root`] (`make count-root-lines`).
+//! [`probe`] is no part of a broker: it tries what the fences forbid. [`dispatch_link`] and [`reader_link`]
+//! are links between them; [`confine`] fences dispatcher, rule reader and opener. All code that runs as uid 0 is in [`root`] (`make count-root-lines`).
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod configuration;
 pub mod confine;
 pub mod dispatch_link;
 pub mod dispatcher;

@@ -1,9 +1,10 @@
 //! `fdbroker`: chooses the role and wires it up. Runs with the privilege that it was started with.
 
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 use clap::Parser;
-use fdbroker_broker::root::{Broker, End, args::Args, config::Settings, launch, sanitize};
+use fdbroker_broker::configuration::{self, args::Args};
+use fdbroker_broker::root::{Broker, End, launch, sanitize, settings::Settings};
 use fdbroker_broker::{dispatcher, log_to_stderr, opener, probe, rules};
 use log::info;
 
@@ -25,8 +26,20 @@ fn main() -> ExitCode {
             Ok(never) => match never {},
             Err(error) => Err(format!("launcher: {error}")),
         },
+        Some(configuration::ROLE) => configuration::run(),
         Some(probe::ROLE) => return probe::run(args),
-        _ => broker(),
+        _ => match settings() {
+            Ok(Ok(settings)) => broker(settings),
+            // The reader has told the rest.
+            Ok(Err(status)) => {
+                return status
+                    .code()
+                    .and_then(|code| u8::try_from(code).ok())
+                    .unwrap_or(FAILED)
+                    .into();
+            }
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,13 +50,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn broker() -> Result<(), String> {
-    let args = Args::parse();
-    let private_on_stdin = args.private_on_stdin;
-    let settings = Settings::new(args)?;
+fn settings() -> Result<Result<Settings, ExitStatus>, String> {
+    let user = nix::unistd::geteuid();
+    if user.is_root() {
+        return Settings::obtain();
+    }
+    configuration::settle(Args::parse(), user.as_raw()).map(Ok)
+}
+
+fn broker(settings: Settings) -> Result<(), String> {
     log_to_stderr(settings.plan.log_level);
-    let private = private_on_stdin.then(fdbroker_common::stdio::take_stdin).transpose();
-    let private = private.map_err(|error| format!("standard input: {error}"))?;
+    let private = settings.runtime_dir.is_none().then(fdbroker_common::stdio::take_stdin);
+    let private = private.transpose().map_err(|error| format!("standard input: {error}"))?;
     match Broker::start(settings, private)?.run() {
         Ok(End::Failed(reason)) => Err(reason),
         Ok(end) => {

@@ -17,7 +17,7 @@ use fdbroker_common::probe::{Act, Fence, Props, exit_code};
 use nix::unistd::{Uid, User};
 
 use crate::confine;
-use crate::root::config::OWN_UIDS;
+use crate::root::settings::OWN_UIDS;
 use crate::root::{self, privilege};
 
 /// First argument that selects this role. Then follow a fence, a directory to try acts in, and acts.

@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 use fdbroker_common::fdpass;
 use fdbroker_tests::files::{self, EICAR};
 use fdbroker_tests::proc::{self, Status};
 use fdbroker_tests::{Caller, Env, Output, Program, require_root, wait_until};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 const NOBODY: u32 = 65_534;
 const KILL: u64 = 1 << 5;
@@ -192,6 +195,29 @@ fn workers_and_openers_hold_nothing_but_their_connections() {
     wait_until("an idle opener holds its links to broker and dispatcher", || {
         (holds(opener[0]) == [own.as_str(), "socket:", "socket:"]).then_some(())
     });
+}
+
+#[test]
+fn the_configuration_is_read_without_the_rights_of_root() {
+    require_root!();
+    let env = Env::build().idle();
+    let file = env.dir().join("fdbroker.toml");
+    mkfifo(&file, Mode::S_IRUSR | Mode::S_IWUSR).expect("mkfifo");
+    // Found by root alone, in a directory of its own.
+    files::own(env.dir(), 0, 0, 0o700);
+    let broker = Program::new("fdbroker").arg("--config").arg(&file).spawn();
+    let reader = wait_until("somebody reads the file", || {
+        let reader = *proc::descendants(broker.pid()).first()?;
+        proc::sleeps_with_open(reader, Path::new("/dev/null")).then(|| proc::status(reader))?
+    });
+    let own = reader.uids[0];
+    assert!((65_520..=65_531).contains(&own), "{reader:?}");
+    assert_eq!((reader.uids, reader.gids), (vec![own; 4], vec![own; 4]));
+    assert_eq!([reader.cap_prm, reader.cap_eff, reader.cap_bnd], [READ_SEARCH, READ_SEARCH, 0]);
+    assert_eq!((reader.cap_inh, reader.cap_amb, reader.no_new_privs), (0, 0, 1));
+    files::write(&file, b"workers = 2\nwrong = 3\n");
+    let output = broker.finish().expect_code(2);
+    assert!(output.errors().contains("unknown field `wrong`"), "{output}");
 }
 
 /// What `run-as open` says as nobody: errno of its own open(2), contents of a passed descriptor.

@@ -5,9 +5,7 @@
 //! by name; it never reads a client's message, resolves a client's path or sees a verdict. Workers and
 //! rules are the dispatcher's business.
 
-pub mod args;
 pub mod clients;
-pub mod config;
 pub mod fence;
 pub mod launch;
 pub mod listen;
@@ -15,6 +13,7 @@ pub mod peer;
 pub mod policy;
 pub mod privilege;
 pub mod sanitize;
+pub mod settings;
 pub mod shares;
 pub mod spawn;
 
@@ -22,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,8 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
 use clients::{Opener, OpenerId, Waiting};
-use config::Settings;
 use listen::RuntimeDir;
+use settings::Settings;
 use spawn::DispatcherChannel;
 
 /// Connections accepted in one turn, so that other sockets have theirs.
@@ -105,7 +105,7 @@ impl Broker {
         // First, so that its number is below any limit that is set later.
         let spare = io::stderr().as_fd().try_clone_to_owned().ok();
         let executable = settings.plan.starts_scanner.then(spawn::find_scanner).transpose()?;
-        let dir = settings.runtime_dir.as_deref();
+        let dir = settings.runtime_dir.as_deref().map(Path::new);
         let dir = dir.map(|path| RuntimeDir::claim(path, settings.is_system())).transpose()?;
         let mut sockets = Vec::new();
         if let Some(dir) = &dir {

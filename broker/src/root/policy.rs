@@ -5,8 +5,8 @@
 use fdbroker_common::opener_link::Identity;
 use fdbroker_common::refusal::Refusal;
 
-use super::config::Mode;
 use super::peer::Peer;
+use super::settings::Mode;
 
 /// The decision on one connection.
 #[derive(Debug)]

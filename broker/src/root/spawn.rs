@@ -15,11 +15,11 @@ use fdbroker_common::limits::GROUPS_PER_MESSAGE_MAX;
 use fdbroker_common::opener_link::{BrokerToOpener, OpenerToBroker};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use super::config::{Mode, Settings};
 use super::launch;
 use super::policy::Grant;
+use super::settings::{Mode, Settings};
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
-use crate::{dispatcher, opener, rules};
+use crate::{configuration, dispatcher, opener, rules};
 
 /// The broker's end of an opener.
 pub type OpenerChannel = Channel<BrokerToOpener, OpenerToBroker>;
@@ -29,6 +29,17 @@ pub type DispatcherChannel = Channel<BrokerToDispatcher, DispatcherToBroker>;
 /// Our own executable. By this name the kernel finds it even below a directory that may not be
 /// searched, and after an upgrade has replaced the file.
 const OURSELVES: &str = "/proc/self/exe";
+
+/// Starts the configuration reader with our own command line. Returns our end of its link.
+///
+/// # Errors
+/// As fork(2) and execve(2).
+pub fn configuration_reader() -> io::Result<(Child, OwnedFd)> {
+    let (ours, theirs) = pair()?;
+    let mut command = role("fdbroker: configuration reader", configuration::ROLE, theirs);
+    command.args(std::env::args_os().skip(1)).current_dir(".").stdout(Stdio::inherit());
+    Ok((command.spawn()?, ours))
+}
 
 /// Starts the dispatcher and gives it the sockets that it serves.
 ///

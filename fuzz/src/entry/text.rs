@@ -4,11 +4,11 @@
 use std::cell::OnceCell;
 use std::fs::{File, Permissions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
+use fdbroker_broker::configuration::args::Args;
+use fdbroker_broker::configuration::settle;
 use fdbroker_broker::opener::exclude::Excludes;
-use fdbroker_broker::root::args::Args;
-use fdbroker_broker::root::config::Settings;
 use fdbroker_common::client_link::ByteString;
 use fdbroker_common::escape::Escaped;
 use fdbroker_common::limits::{
@@ -45,13 +45,14 @@ pub fn configuration(data: &[u8]) {
             verbose: 0,
             private_on_stdin: false,
         };
-        match Settings::new(args) {
+        let owner = file.metadata().expect("fstat").uid();
+        match settle(args, owner) {
             Ok(settings) => {
                 assert!(settings.plan.workers <= WORKERS_MAX);
                 assert!(settings.plan.uid != Some(0));
                 // Without root the scanner is whoever runs this.
                 assert!(settings.plan.scanner_uid != 0);
-                assert!(settings.rules.is_none_or(|rules| rules.is_dir()));
+                assert!(settings.rules.is_none_or(|rules| std::path::Path::new(&rules).is_dir()));
             }
             Err(error) => {
                 assert!(!error.chars().any(char::is_control), "one line: {error:?}");

@@ -1,0 +1,152 @@
+//! What was decided at start: whose broker this is, which directories, which users.
+//!
+//! Runs in the broker. Command line, configuration file and user database are read by a process of
+//! their own (`configuration`), which root only starts and hears: no text is parsed as uid 0.
+
+use std::ffi::OsString;
+use std::process::{ExitStatus, id};
+
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::wire::{Message, WireError};
+use serde::{Deserialize, Serialize};
+
+use super::spawn;
+use crate::dispatch_link::Plan;
+
+/// User ids for processes of ours that own no file: a range that neither distributions nor systemd
+/// hand out (systemd.io/UIDS-GIDS).
+pub(crate) const OWN_UIDS: std::ops::RangeInclusive<u32> = 65_520..=65_531;
+
+/// Whose broker this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Root's, for all users.
+    System {
+        /// User and group id of the scanner.
+        scanner: (u32, u32),
+        /// User id of the opener for callers who may read everything.
+        reader_uid: u32,
+    },
+    /// One ordinary user's own.
+    Personal {
+        /// That user.
+        uid: u32,
+    },
+}
+
+/// Everything that was decided at start.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Whose broker.
+    pub mode: Mode,
+    /// Directory of the sockets; none for a private broker, which serves its standard input.
+    pub runtime_dir: Option<OsString>,
+    /// Directory of the rules; none: the built-in rule alone.
+    pub rules: Option<OsString>,
+    /// What the dispatcher must know.
+    pub plan: Plan,
+}
+
+/// What the broker says to the process that reads its configuration: nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BrokerToConfiguration {}
+
+impl Settings {
+    /// Whether this is root's broker, for all users.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        matches!(self.mode, Mode::System { .. })
+    }
+
+    /// As root: has the configuration read. The inner error is the status of a reader that has said
+    /// itself what is wrong, or what it was asked.
+    ///
+    /// # Errors
+    /// When the reader cannot be started, or says what it may not.
+    pub fn obtain() -> Result<Result<Self, ExitStatus>, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("configuration reader: {error}");
+        let (mut child, link) = spawn::configuration_reader().map_err(|error| failed(&error))?;
+        let mut link =
+            Channel::<BrokerToConfiguration, Self>::adopt(link).map_err(|error| failed(&error))?;
+        let told = link.receive();
+        let status = child.wait().map_err(|error| failed(&error))?;
+        match told {
+            Ok((mut settings, _)) => {
+                settings.plan.broker_pid = id();
+                Ok(Ok(settings))
+            }
+            Err(ChannelError::Closed) => Ok(Err(status)),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+}
+
+impl Message for Settings {
+    const TAG: u8 = 0x65;
+    const DESCRIPTORS_MAX: usize = 0;
+
+    /// Who must not be root is not, whoever says so.
+    fn check(&self) -> Result<(), WireError> {
+        let holds = match (self.mode, self.plan.uid) {
+            (Mode::System { scanner: (uid, gid), reader_uid }, Some(dispatcher)) => {
+                let ours = [reader_uid, dispatcher].iter().all(|uid| OWN_UIDS.contains(uid));
+                let apart = uid != reader_uid && uid != dispatcher && reader_uid != dispatcher;
+                uid != 0 && gid != 0 && uid == self.plan.scanner_uid && ours && apart
+            }
+            (Mode::Personal { uid }, None) => uid != 0 && uid == self.plan.scanner_uid,
+            _ => false,
+        };
+        holds.then_some(()).ok_or(WireError::Bound("users"))
+    }
+}
+
+impl Message for BrokerToConfiguration {
+    const TAG: u8 = 0x66;
+    const DESCRIPTORS_MAX: usize = 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(scanner: (u32, u32), reader_uid: u32, dispatcher: Option<u32>) -> Settings {
+        let plan = Plan {
+            broker_pid: 1,
+            uid: dispatcher,
+            scanner_uid: scanner.0,
+            admin_uid: 0,
+            starts_scanner: true,
+            workers: 2,
+            log_level: 3,
+        };
+        let mode = Mode::System { scanner, reader_uid };
+        Settings { mode, runtime_dir: None, rules: None, plan }
+    }
+
+    #[test]
+    fn nobody_who_must_not_be_root_is_root_whoever_says_so() {
+        let nobody = (65_534, 65_534);
+        assert_eq!(settings(nobody, 65_531, Some(65_530)).check(), Ok(()));
+        let refused = [
+            settings((0, 65_534), 65_531, Some(65_530)),
+            settings((65_534, 0), 65_531, Some(65_530)),
+            settings(nobody, 0, Some(65_530)),
+            settings(nobody, 1000, Some(65_530)),
+            settings(nobody, 65_531, Some(0)),
+            settings(nobody, 65_531, Some(65_531)),
+            settings((65_531, 65_531), 65_531, Some(65_530)),
+            settings(nobody, 65_531, None),
+        ];
+        for settings in refused {
+            assert_eq!(settings.check(), Err(WireError::Bound("users")), "{settings:?}");
+        }
+        let mut other = settings(nobody, 65_531, Some(65_530));
+        other.plan.scanner_uid = 0;
+        assert!(other.check().is_err());
+        let mut own = settings((1000, 1000), 65_531, None);
+        own.mode = Mode::Personal { uid: 1000 };
+        assert_eq!(own.check(), Ok(()));
+        own.mode = Mode::Personal { uid: 0 };
+        assert!(own.check().is_err());
+    }
+}
