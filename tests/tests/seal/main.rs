@@ -2,6 +2,7 @@
 //! outside of any fence succeed, so these tests could fail.
 
 mod installed;
+mod template;
 mod unfenced;
 mod workers;
 
