@@ -81,6 +81,8 @@ impl Dispatcher {
                 // A lease that is not there any more was lost while the message was on its way.
                 Ok((OpenerToDispatcher::Return { lease }, _)) => {
                     opener.exited.retain(|other| *other != lease);
+                    // If it wants another one, then after those that have been waiting.
+                    opener.since = Instant::now();
                     if let Some(worker) = self.pool.lent(id, lease) {
                         self.end_worker(worker);
                     }

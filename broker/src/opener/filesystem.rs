@@ -18,23 +18,27 @@ pub(super) struct RealDevice {
     local: bool,
 }
 
+/// FUSE, with a block device or without.
+const FUSE: u32 = 0x6573_5546;
+
 /// Magic numbers (statfs(2), linux/magic.h) of file systems without a block device that hold files, and
-/// are this kernel's own: types and owners are what it says, no server's word.
+/// are this kernel's own: types, owners and rights are what a directory says, and no server's word.
 #[rustfmt::skip]
 const LOCAL: &[u32] = &[
     0x0102_1994, // tmpfs, also memfd and devtmpfs
     0x8584_58f6, // ramfs
     0x9584_58f6, // hugetlbfs
-    0x794c_7630, // overlayfs
     0x9123_683e, // btrfs
     0xca45_1a4e, // bcachefs
-    0x2fc1_2fc1, // zfs
 ];
 
-/// The same of file systems that are, or may be, a server's.
+/// The same of file systems that are, or may be, a server's; that show owner and mode of one layer and
+/// entries of another; or whose lists of rights do not show in the mode.
 #[rustfmt::skip]
-const SERVED: &[u32] = &[
-    0x6573_5546, // fuse, also virtiofs
+const OTHERS: &[u32] = &[
+    0x794c_7630, // overlayfs
+    0x2fc1_2fc1, // zfs
+    FUSE,        // also virtiofs
     0x0000_6969, // nfs
     0xff53_4d42, // cifs
     0xfe53_4d42, // smb2
@@ -75,16 +79,14 @@ impl RealDevice {
         if let Some(known) = neighbour.filter(|known| known.number == device) {
             return Ok(known);
         }
-        // Without a block device the kernel takes numbers with major 0.
-        if major(device) != 0 {
-            return Ok(Self { number: device, local: true });
-        }
         let about = retry_on_intr(|| fstatfs(object.as_fd()))
             .map_err(|errno| Outcome::Error(Failure::System(errno.raw_os_error())))?;
         // The kernel's type is signed on some architectures; magic numbers have 32 bits.
         match u32::try_from(about.f_type & 0xffff_ffff) {
+            // Without a block device the kernel takes numbers with major 0.
+            Ok(magic) if major(device) != 0 => Ok(Self { number: device, local: magic != FUSE }),
             Ok(magic) if LOCAL.contains(&magic) => Ok(Self { number: device, local: true }),
-            Ok(magic) if SERVED.contains(&magic) => Ok(Self { number: device, local: false }),
+            Ok(magic) if OTHERS.contains(&magic) => Ok(Self { number: device, local: false }),
             _ => Err(Outcome::Skipped(SkipReason::PseudoFilesystem)),
         }
     }

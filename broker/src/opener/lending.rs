@@ -232,6 +232,8 @@ impl Session {
         if self.scan.is_some() {
             return Err(self.refuse(Refusal::NoScanner));
         }
+        // Perhaps it was lent in the place of one that stayed between two scans.
+        self.wanted = None;
         Ok(())
     }
 

@@ -302,6 +302,9 @@ impl Session {
         self.client = None;
         self.wanted = Some(0);
         self.retry_at = None;
+        // First, or another worker would come in the place of one that goes back.
+        let totals = std::mem::take(&mut self.totals);
+        self.tell(OpenerToDispatcher::Served(totals))?;
         for worker in std::mem::take(&mut self.workers) {
             let lease = worker.lease;
             // One that is busy with files that nobody waits for any more is not at fault.
@@ -312,8 +315,6 @@ impl Session {
             };
             self.tell(message)?;
         }
-        let totals = std::mem::take(&mut self.totals);
-        self.tell(OpenerToDispatcher::Served(totals))?;
         self.broker.send(&OpenerToBroker::Idle, &[])
     }
 }

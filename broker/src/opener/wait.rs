@@ -79,7 +79,8 @@ impl Session {
             events.set(PollFlags::POLLOUT, !client.keeps_up());
             fds.push(PollFd::new(client.fd(), events));
         }
-        let mut found = self.eagerness.poll(self.files_in_hand(), &mut fds);
+        let idle = !self.may_open();
+        let mut found = self.eagerness.poll(if idle { self.files_in_hand() } else { 0 }, &mut fds);
         if found == Ok(0) {
             found = poll(&mut fds, self.timeout(now));
         }

@@ -64,6 +64,10 @@ struct Writer {
 impl Writer {
     fn at(fifo: PathBuf) -> Self {
         mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        Self::waiting(fifo)
+    }
+
+    fn waiting(fifo: PathBuf) -> Self {
         let (told, tell) = mpsc::channel();
         let path = fifo.clone();
         let thread = std::thread::spawn(move || {
@@ -118,6 +122,29 @@ fn nor_at_one_that_took_the_place_of_a_listed_file_where_others_may_write() {
         assert_eq!(found.outcome(other).cloned(), skipped(SkipReason::Fifo), "{mode:o} {owner:?}");
         writer.waits_still();
     }
+}
+
+#[test]
+fn nor_where_the_entries_are_those_of_another_layer_than_owner_and_rights() {
+    if !need_root("mount an overlay") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let [top, bottom, on] = ["top", "bottom", "on"].map(|name| scratch.directory(name));
+    let theirs = scratch.directory("bottom/d");
+    scratch.directory("top/d");
+    ["a", "b"].iter().for_each(|name| drop(scratch.file(format!("bottom/d/{name}"))));
+    std::os::unix::fs::chown(&theirs, Some(3000), Some(3000)).unwrap();
+    let _mounted = Mounted::overlay(&[&top, &bottom], &on);
+    let mut walk = start(&on.join("d"), WalkOptions::default());
+    let first = first_file(&mut walk);
+    let other = if first == "a" { "b" } else { "a" };
+    fs::remove_file(theirs.join(other)).unwrap();
+    mkfifo(&theirs.join(other), Mode::S_IRWXU).unwrap();
+    let writer = Writer::waiting(on.join("d").join(other));
+    let found = Collected::default().finish(walk);
+    assert_eq!(found.outcome(other).cloned(), skipped(SkipReason::Fifo));
+    writer.waits_still();
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! What the caller may not read is `denied`, and holding a readable descriptor is a right to read.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use fdbroker_broker::opener::open::{Designated, open_target};
-use fdbroker_broker::opener::walk::WalkOptions;
+use fdbroker_broker::opener::walk::{Step, WalkOptions};
 use fdbroker_common::outcome::Outcome;
 use rustix::fs::{OFlags, fcntl_getfl};
 
@@ -100,4 +100,41 @@ fn access_times_of_own_files_stay_and_foreign_files_open_all_the_same() {
             assert_eq!(flags.contains(OFlags::NOATIME), is_own, "{path:?}");
         }
     });
+}
+
+#[test]
+fn access_times_of_own_files_stay_in_roots_directories_too() {
+    let test = "rights::access_times_of_own_files_stay_in_roots_directories_too";
+    // Where root has put it for the ordinary user that it becomes.
+    let place = |process: u32| std::env::temp_dir().join(format!("fdbroker-atime-{process}"));
+    if is_root() {
+        let place = place(std::process::id());
+        fs::create_dir(&place).unwrap();
+        chmod(&place, 0o755);
+        fs::write(place.join("own"), "").unwrap();
+        chown(place.join("own"), Some(65_534), None).unwrap();
+        fs::write(place.join("foreign"), "").unwrap();
+        as_ordinary_user(test, || {});
+        fs::remove_dir_all(place).unwrap();
+        return;
+    }
+    let place = place(std::os::unix::process::parent_id());
+    if !place.is_dir() {
+        eprintln!("skipped: only root can make a directory of root");
+        return;
+    }
+    let mut walk = start(&place, WalkOptions::default());
+    let mut seen = 0;
+    loop {
+        match walk.next() {
+            Step::File { path, file } => {
+                let unnoticed = fcntl_getfl(&file).unwrap().contains(OFlags::NOATIME);
+                assert_eq!(unnoticed, path == b"own");
+                seen += 1;
+            }
+            Step::End => break,
+            _ => {}
+        }
+    }
+    assert_eq!(seen, 2);
 }

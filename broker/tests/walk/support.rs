@@ -1,7 +1,7 @@
 //! Scratch directories, walks that are collected, and a change of user.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -219,6 +219,16 @@ pub struct Mounted(PathBuf);
 impl Mounted {
     pub fn bind(from: &Path, on: &Path) -> Self {
         run("mount", &["--bind".as_ref(), from.as_ref(), on.as_ref()]);
+        Self(on.to_owned())
+    }
+
+    /// The layers, the topmost first, to be read only.
+    pub fn overlay(layers: &[&Path], on: &Path) -> Self {
+        let layers: Vec<&OsStr> = layers.iter().map(|layer| layer.as_os_str()).collect();
+        let mut options = OsString::from("lowerdir=");
+        options.push(layers.join(OsStr::new(":")));
+        let arguments = ["-t", "overlay", "none", "-o"].map(OsStr::new);
+        run("mount", &[&arguments[..], &[&options, on.as_ref()]].concat());
         Self(on.to_owned())
     }
 

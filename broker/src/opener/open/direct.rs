@@ -2,12 +2,12 @@
 //!
 //! Runs in the opener with the caller's identity. A name that is exchanged at the right moment could
 //! make it open a FIFO, whose writer would then go on, or a device: nothing that the caller could not
-//! do as well, so it matters only when another user sets the trap. Whatever is not a plain file after
-//! all is left to the careful way.
+//! do as well, so it matters only when another user sets the trap. (The root of a container counts as
+//! root here: docs/threat-model.md.) Whatever is not a plain file after all is left to the careful way.
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fcntl_getfl, fcntl_setfl, fstat, openat2};
 use rustix::io::Errno;
 
 use super::node::About;
@@ -21,6 +21,9 @@ pub(in crate::opener) struct Settled {
     owner: u32,
 }
 
+/// Owner of what has none here: somebody of another user namespace, or of nobody's.
+const OVERFLOW_UID: u32 = 65_534;
+
 impl Settled {
     /// Judges a directory.
     #[must_use]
@@ -31,8 +34,8 @@ impl Settled {
     ) -> Option<Self> {
         let owner = directory.uid;
         let theirs = directory.mode.intersects(Mode::WGRP | Mode::WOTH);
-        let settled = (owner == 0 || owner == caller) && !theirs && device.is_local();
-        settled.then_some(Self { owner })
+        let trusted = owner == 0 || (owner == caller && owner != OVERFLOW_UID);
+        (trusted && !theirs && device.is_local()).then_some(Self { owner })
     }
 }
 
@@ -60,6 +63,12 @@ impl OpenContext {
         };
         let opened = opened.ok()?;
         let stat = fstat(&opened).ok()?;
-        VettedFile::regular(opened, &stat)
+        let file = VettedFile::regular(opened, &stat)?;
+        if stat.st_uid == self.uid && unnoticed.is_empty() {
+            // A refusal is without consequence: it was opened as most programs do.
+            let _ =
+                fcntl_getfl(&file).and_then(|flags| fcntl_setfl(&file, flags | OFlags::NOATIME));
+        }
+        Some(file)
     }
 }

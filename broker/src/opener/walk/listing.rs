@@ -78,7 +78,8 @@ impl Listing {
 
     /// Puts files in the order of their inodes, in which a disk finds them with fewer detours. `from`: where
     /// the first of them began. A directory may be left in the middle, and come back to by a cookie, so
-    /// the order stays where there is one; should a file turn out to be one, it comes back to the first.
+    /// the order stays where there is one. Should a file be one by now, and so deep that this one is closed
+    /// meanwhile, it comes back to the first: files are then told twice, but none is left out.
     fn order(&mut self, from: u64) {
         let Some(end) = self.entries.last().map(|entry| entry.cookie) else {
             return;
