@@ -12,8 +12,8 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
 
-.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install clean need fuzz \
-        mutation fairness
+.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install man \
+        clean need fuzz mutation fairness
 
 help:
 	@echo "make build              the four executables, in $(OUT)"
@@ -24,6 +24,7 @@ help:
 	@echo "make microbench         instructions of the hot paths, into docs/performance.md"
 	@echo "make check              fmt, clippy, doc, and the number of lines that run as root"
 	@echo "make fairness           how fast a caller is beside one that crashes workers; needs root"
+	@echo "make man                man/ and completions/, anew from the programs' own options"
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]"
 	@echo "make count-root-lines   first-party lines that can run with uid 0"
 	@echo "make deny               licences and advisories, with cargo-deny"
@@ -76,6 +77,10 @@ deny:
 
 count-root-lines:
 	@scripts/count-root-lines.sh
+
+# The pages and completions of the four programs. fdbroker.toml.5 and fdbroker-protocol.7 are written by hand.
+man: build
+	$(OUT)/pages-of-programs "$(CURDIR)"
 
 install:
 	@test -x $(OUT)/fdscand || { echo "nothing is built yet: run make build first (as the user who builds)" >&2; exit 1; }

@@ -1,0 +1,15 @@
+complete -c fdscan -l runtime-dir -d 'Ask the broker of this runtime directory and no other' -r -f -a "(__fish_complete_directories)"
+complete -c fdscan -l files-from -d 'Scan the files and directories named in FILE, one a line; "-" is standard input' -r -F
+complete -c fdscan -l exclude -d 'Skip what GLOB matches: a name, or a whole path if GLOB has a "/"; may be repeated' -r
+complete -c fdscan -l max-filesize -d 'Report larger files as incomplete; as 100, 10K, 25M, 2G' -r
+complete -c fdscan -l timeout -d 'Give a file up after this time (1 to 3600); a broker that went away is waited for as long, and for 30 seconds at most' -r
+complete -c fdscan -l rules -d 'Use the rules in DIR, with a private broker' -r -f -a "(__fish_complete_directories)"
+complete -c fdscan -l json -d 'Write one JSON object a line'
+complete -c fdscan -s i -l infected -d 'Print only files that match; what could not be scanned goes to standard error'
+complete -c fdscan -s 0 -l null -d 'Names in --files-from end in NUL, not in newline'
+complete -c fdscan -l one-file-system -d 'Stay on the file system of each PATH'
+complete -c fdscan -s L -l follow -d 'Follow symbolic links inside directories'
+complete -c fdscan -l no-summary -d 'Print no summary'
+complete -c fdscan -l private -d 'Start a private broker even if another one listens'
+complete -c fdscan -s h -l help -d 'Print help'
+complete -c fdscan -s V -l version -d 'Print version'
