@@ -12,7 +12,7 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
 
-.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install man \
+.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install uninstall man \
         clean need fuzz mutation fairness
 
 help:
@@ -25,7 +25,7 @@ help:
 	@echo "make check              fmt, clippy, doc, and the number of lines that run as root"
 	@echo "make fairness           how fast a caller is beside one that crashes workers; needs root"
 	@echo "make man                man/ and completions/, anew from the programs' own options"
-	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]"
+	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]   and make uninstall, which removes the same files"
 	@echo "make count-root-lines   first-party lines that can run with uid 0"
 	@echo "make deny               licences and advisories, with cargo-deny"
 	@echo "make mutation           takes one defence after the other away and shows which test notices"
@@ -82,13 +82,8 @@ count-root-lines:
 man: build
 	$(OUT)/pages-of-programs "$(CURDIR)"
 
-install:
-	@test -x $(OUT)/fdscand || { echo "nothing is built yet: run make build first (as the user who builds)" >&2; exit 1; }
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/sbin"
-	install -m 755 $(OUT)/fdscan "$(DESTDIR)$(PREFIX)/bin/fdscan"
-	install -m 755 $(OUT)/fdbroker "$(DESTDIR)$(PREFIX)/sbin/fdbroker"
-	install -m 755 $(OUT)/fdscand "$(DESTDIR)$(PREFIX)/sbin/fdscand"
-	install -m 755 $(OUT)/fdbrokerctl "$(DESTDIR)$(PREFIX)/sbin/fdbrokerctl"
+install uninstall:
+	@scripts/install.sh $@ "$(OUT)" "$(DESTDIR)$(PREFIX)"
 
 clean:
 	$(CARGO) clean
