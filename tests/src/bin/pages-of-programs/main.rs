@@ -23,7 +23,7 @@ use page::Program;
 fn programs() -> [Program; 4] {
     [
         Program {
-            command: visible("fdbroker", &fdbroker_broker::root::args::Args::command()),
+            command: visible("fdbroker", &fdbroker_broker::configuration::args::Args::command()),
             section: 8,
             texts: include_str!("fdbroker.roff"),
             operands: "",
