@@ -12,6 +12,8 @@ use clap::{ArgAction, CommandFactory, Parser};
 use fdbroker_common::client_link::ScanOptions;
 use fdbroker_common::limits::{EXCLUDE_BYTES_MAX, EXCLUDES_MAX, STREAM_BYTES_MAX};
 
+use crate::output::{ColourChoice, Format, Shown, Style};
+
 /// How long a broker that went away in the middle of a scan is waited for, at most.
 const BROKER_WAIT: Duration = Duration::from_secs(30);
 
@@ -69,6 +71,33 @@ pub struct Args {
     #[arg(short = 'L', long)]
     pub follow: bool,
 
+    /// Print nothing; what could not be scanned goes to standard error, all else is the exit status
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
+
+    /// Say on standard error who serves the scan, with which rules; with all of --verbose-errors
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+
+    /// Say on standard error what can be done about each file that could not be scanned
+    #[arg(long, conflicts_with = "quiet")]
+    pub verbose_errors: bool,
+
+    /// Colour the words FOUND, OK and so on
+    #[arg(
+        long,
+        alias = "colour",
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub color: ColourChoice,
+
+    /// Do not show how far a long scan is, which is shown if standard error is a terminal
+    #[arg(long)]
+    pub no_progress: bool,
+
     /// Print no summary
     #[arg(long)]
     pub no_summary: bool,
@@ -124,7 +153,7 @@ impl Args {
     #[must_use]
     pub fn scan_options(&self) -> ScanOptions {
         ScanOptions {
-            omit_clean: self.infected,
+            omit_clean: self.infected || self.quiet,
             one_filesystem: self.one_file_system,
             follow_links: self.follow,
             file_bytes_max: self.max_filesize.unwrap_or(0),
@@ -134,6 +163,23 @@ impl Args {
                 .iter()
                 .map(|pattern| pattern.as_bytes().to_vec().into())
                 .collect(),
+        }
+    }
+
+    /// What is told, and how.
+    #[must_use]
+    pub fn style(&self) -> Style {
+        Style {
+            format: if self.json { Format::Json } else { Format::Text },
+            shown: match (self.quiet, self.infected) {
+                (true, _) => Shown::Nothing,
+                (false, true) => Shown::Matches,
+                (false, false) => Shown::All,
+            },
+            summary: !self.no_summary && !self.quiet,
+            advice: self.verbose_errors || self.verbose,
+            progress: !self.no_progress && !self.quiet,
+            colour: self.color,
         }
     }
 

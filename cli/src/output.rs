@@ -3,19 +3,28 @@
 //! Runs as the user. Names that others chose are escaped or encoded here, and nowhere else; standard
 //! output carries results only, and what went wrong goes to standard error.
 
+mod advice;
+mod colour;
 mod json;
+mod progress;
+mod screen;
 mod summary;
 mod text;
 
 use std::fmt;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::Path;
 
 use fdbroker_common::client::Report;
 use fdbroker_common::escape::Escaped;
 use fdbroker_common::outcome::{Failure, Outcome};
+use fdbroker_common::totals::Totals;
 
+use advice::advice;
+pub use colour::ColourChoice;
 pub use json::{Counts, write_line};
+use progress::Progress;
+use screen::Screen;
 pub use summary::Summary;
 pub use text::Reason;
 
@@ -31,46 +40,116 @@ pub enum Format {
     Json,
 }
 
+/// Which files have a line on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Each.
+    All,
+    /// Those that match. What could not be scanned goes to standard error, unless it is JSON.
+    Matches,
+    /// None. What could not be scanned goes to standard error.
+    Nothing,
+}
+
+/// What is told, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// The form of results.
+    pub format: Format,
+    /// Which files are told.
+    pub shown: Shown,
+    /// Whether the counts are told in the end.
+    pub summary: bool,
+    /// Whether standard error has advice about what could not be scanned.
+    pub advice: bool,
+    /// Whether the way of a long scan is shown, if there is a terminal.
+    pub progress: bool,
+    /// Whether outcomes are coloured.
+    pub colour: ColourChoice,
+}
+
 /// Where results go.
 pub struct Output<W: Write> {
-    results: BufWriter<W>,
-    format: Format,
-    matches_only: bool,
-    with_summary: bool,
+    results: BufWriter<Screen<W>>,
+    style: Style,
+    coloured: bool,
+    coloured_errors: bool,
+}
+
+impl Output<StdoutLock<'static>> {
+    /// Prepares the way to standard output.
+    #[must_use]
+    pub fn new(style: Style) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let progress = if style.progress { Progress::on_terminal() } else { None };
+        let screen = Screen::new(io::stdout().lock(), progress, terminal);
+        Self {
+            results: BufWriter::with_capacity(BUFFER_BYTES, screen),
+            coloured: style.colour.on(terminal),
+            coloured_errors: style.colour.on(io::stderr().is_terminal()),
+            style,
+        }
+    }
 }
 
 impl<W: Write> Output<W> {
-    /// Prepares the way to standard output.
-    pub fn new(results: W, format: Format, matches_only: bool, with_summary: bool) -> Self {
-        Self {
-            results: BufWriter::with_capacity(BUFFER_BYTES, results),
-            format,
-            matches_only,
-            with_summary,
-        }
-    }
-
     /// Tells what became of a file.
     ///
     /// # Errors
     /// As write(2).
     pub fn report(&mut self, report: &Report) -> io::Result<()> {
-        if self.matches_only {
+        if let Some(progress) = &mut self.results.get_mut().progress {
+            progress.report(report);
+        }
+        self.line(report)?;
+        if let (true, Some(advice)) = (self.style.advice, advice(&report.outcome)) {
+            // Its line comes first, if that is on the same terminal.
+            self.flush()?;
+            self.complain(&format_args!("fdscan: {}: {advice}", name(&report.path)));
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, report: &Report) -> io::Result<()> {
+        if self.style.shown != Shown::All {
             match report.outcome {
-                Outcome::Match { .. } => {}
-                Outcome::Clean | Outcome::Skipped(_) => return Ok(()),
+                Outcome::Match { .. } if self.style.shown == Shown::Matches => {}
+                Outcome::Clean | Outcome::Skipped(_) | Outcome::Match { .. } => return Ok(()),
                 // A program reads one stream: it gets what is no match there, too.
-                _ if self.format == Format::Json => {}
+                _ if self.style.format == Format::Json => {}
                 _ => {
-                    complain(&text::Line(report));
+                    self.complain(&text::Line(report, self.coloured_errors));
                     return Ok(());
                 }
             }
         }
-        match self.format {
-            Format::Text => writeln!(self.results, "{}", text::Line(report)),
+        match self.style.format {
+            Format::Text => writeln!(self.results, "{}", text::Line(report, self.coloured)),
             Format::Json => json::write_report(&mut self.results, report),
         }
+    }
+
+    /// Notes the counts so far.
+    pub fn count(&mut self, totals: &Totals) {
+        if let Some(progress) = &mut self.results.get_mut().progress {
+            progress.count(totals);
+        }
+    }
+
+    /// Shows how far the scan is, if it is time to.
+    pub fn draw(&mut self) {
+        self.results.get_mut().draw();
+    }
+
+    /// Shows no more of the way.
+    pub fn arrive(&mut self) {
+        self.results.get_mut().progress = None;
+    }
+
+    /// Writes a line to standard error, beside the line of progress.
+    pub fn complain(&mut self, line: &dyn fmt::Display) {
+        self.results.get_mut().wipe();
+        complain(line);
     }
 
     /// Tells the counts, unless they are not wanted.
@@ -78,8 +157,8 @@ impl<W: Write> Output<W> {
     /// # Errors
     /// As write(2).
     pub fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        if self.with_summary {
-            match self.format {
+        if self.style.summary {
+            match self.style.format {
                 Format::Text => summary.write_text(&mut self.results)?,
                 Format::Json => json::write_summary(&mut self.results, summary)?,
             }
@@ -98,7 +177,7 @@ impl<W: Write> Output<W> {
 
 impl<W: Write> fmt::Debug for Output<W> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Output").field("format", &self.format).finish_non_exhaustive()
+        out.debug_struct("Output").field("style", &self.style).finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,7 @@ use fdbroker_common::client_link::Refusal;
 
 use crate::args::Args;
 use crate::broker::{Broker, BrokerError};
-use crate::output::{Format, Output, Summary, complain, plain};
+use crate::output::{Output, Summary, complain, plain};
 use crate::targets::{Targets, TargetsError};
 
 /// Exit status when there is no result.
@@ -55,7 +55,7 @@ fn scan(args: &Args) -> Result<u8, StartError> {
     let targets = Targets::new(args)?;
     let mut broker = Broker::find(args)?;
     let private = broker.is_private();
-    let mut output = output(args);
+    let mut output = Output::new(args.style());
     let begun = Instant::now();
     let (client, mut replacement) = broker.client();
     let mut scan = client
@@ -63,6 +63,7 @@ fn scan(args: &Args) -> Result<u8, StartError> {
         .resuming(args.patience(), |interruption| replacement.connect(interruption));
 
     let stopped = tell(&mut scan, &mut output, private).err();
+    output.arrive();
 
     let mut summary = Summary {
         totals: scan.totals(),
@@ -78,11 +79,6 @@ fn scan(args: &Args) -> Result<u8, StartError> {
     Ok(end(broker, stopped, &mut summary, &mut output))
 }
 
-fn output(args: &Args) -> Output<StdoutLock<'static>> {
-    let format = if args.json { Format::Json } else { Format::Text };
-    Output::new(io::stdout().lock(), format, args.infected, !args.no_summary)
-}
-
 /// Tells every event as it comes.
 fn tell(
     scan: &mut Scan<'_, Targets>,
@@ -95,19 +91,21 @@ fn tell(
             Event::Report(report) => output.report(&report).map_err(Stopped::Output)?,
             Event::Accepted(rules) if private && rules.count <= 1 && !noted => {
                 noted = true;
-                complain(
+                output.complain(
                     &"fdscan: note: only the built-in EICAR test rule is loaded; use --rules DIR or put rules into /etc/fdbroker/rules.d",
                 );
             }
             Event::Interrupted(refusal) => {
                 output.flush().map_err(Stopped::Output)?;
-                complain(&interrupted(refusal));
+                output.complain(&interrupted(refusal));
             }
-            Event::Resumed => complain(&"fdscan: resumed"),
-            Event::Accepted(_) | Event::Progress(_) => {}
+            Event::Resumed => output.complain(&"fdscan: resumed"),
+            Event::Progress(totals) => output.count(&totals),
+            Event::Accepted(_) => {}
         }
         if !scan.has_ready() {
             output.flush().map_err(Stopped::Output)?;
+            output.draw();
         }
     }
     Ok(())

@@ -55,7 +55,7 @@ impl Summary {
 }
 
 /// Displays a number of bytes in the largest unit that it fills.
-struct Bytes(u64);
+pub(super) struct Bytes(pub(super) u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,24 +9,27 @@ use fdbroker_common::client::Report;
 use fdbroker_common::escape::Escaped;
 use fdbroker_common::outcome::Outcome;
 
+use super::colour::Word;
 use super::name;
 
-/// Displays a report as a line, without its end.
-pub struct Line<'a>(pub &'a Report);
+/// Displays a report as a line, without its end; its word in colour if that is wanted.
+pub struct Line<'a>(pub &'a Report, pub bool);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = &self.0.outcome;
+        let word = |word| Word { word, outcome, coloured: self.1 };
         write!(out, "{}: ", name(&self.0.path))?;
-        match &self.0.outcome {
-            Outcome::Clean => out.write_str("OK"),
+        match outcome {
+            Outcome::Clean => write!(out, "{}", word("OK")),
             Outcome::Match { rules } => {
                 for (nth, rule) in rules.iter().enumerate() {
                     let comma = if nth == 0 { "" } else { "," };
                     write!(out, "{comma}{}", Escaped(rule.as_bytes()))?;
                 }
-                out.write_str(" FOUND")
+                write!(out, " {}", word("FOUND"))
             }
-            other => write!(out, "{} {}", Reason(other), other.word().to_uppercase()),
+            other => write!(out, "{} {}", Reason(other), word(&other.word().to_uppercase())),
         }
     }
 }
@@ -63,7 +66,21 @@ mod tests {
 
     fn line(path: &[u8], outcome: Outcome) -> String {
         let report = Report { target: 0, path: OsStr::from_bytes(path).into(), size: 0, outcome };
-        Line(&report).to_string()
+        Line(&report, false).to_string()
+    }
+
+    #[test]
+    fn only_the_word_is_coloured() {
+        let rules = vec!["A".to_owned()];
+        for (outcome, expected) in [
+            (Outcome::Clean, "f: \x1b[32mOK\x1b[0m"),
+            (Outcome::Match { rules }, "f: A \x1b[1;31mFOUND\x1b[0m"),
+            (Outcome::Denied, "f: permission denied \x1b[33mDENIED\x1b[0m"),
+            (Outcome::Skipped(SkipReason::Socket), "f: socket SKIPPED"),
+        ] {
+            let report = Report { target: 0, path: "f".into(), size: 0, outcome };
+            assert_eq!(Line(&report, true).to_string(), expected);
+        }
     }
 
     #[test]
