@@ -137,6 +137,18 @@ impl Broker {
         (client, Replacement { origin, private })
     }
 
+    /// Who serves the scan, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.origin {
+            Origin::Shared(dir, _) => format!("broker at {}", name(dir)),
+            Origin::Private(Some(rules), _) => {
+                format!("private broker, rules of {}", name(rules))
+            }
+            Origin::Private(None, _) => "private broker".to_owned(),
+        }
+    }
+
     /// Whether it serves this process alone.
     #[must_use]
     pub fn is_private(&self) -> bool {

@@ -15,4 +15,5 @@ mod eicar;
 mod names;
 pub mod output;
 pub mod run;
+pub mod signals;
 pub mod targets;

@@ -4,14 +4,18 @@
 //! status 0.
 
 use std::io::{self, StdoutLock};
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use fdbroker_common::client::{ClientError, Event, Scan};
 use fdbroker_common::client_link::Refusal;
+use fdbroker_common::totals::Totals;
+use nix::sys::signal::Signal;
 
 use crate::args::Args;
 use crate::broker::{Broker, BrokerError};
 use crate::output::{Output, Summary, complain, plain};
+use crate::signals::{self, Signals};
 use crate::targets::{Targets, TargetsError};
 
 /// Exit status when there is no result.
@@ -54,61 +58,119 @@ pub fn run(args: &Args) -> u8 {
 fn scan(args: &Args) -> Result<u8, StartError> {
     let targets = Targets::new(args)?;
     let mut broker = Broker::find(args)?;
-    let private = broker.is_private();
+    let notes_rules = broker.is_private() && !args.quiet;
+    if args.verbose {
+        complain(&format_args!("fdscan: {}", broker.describe()));
+    }
     let mut output = Output::new(args.style());
     let begun = Instant::now();
+    let signals = Signals::watch();
     let (client, mut replacement) = broker.client();
     let mut scan = client
         .scan(args.scan_options(), targets)
         .resuming(args.patience(), |interruption| replacement.connect(interruption));
+    if let Some(signals) = &signals {
+        scan = scan.stopping(signals.as_fd());
+    }
 
-    let stopped = tell(&mut scan, &mut output, private).err();
+    let mut teller =
+        Teller { output, signals: signals.as_ref(), notes_rules, verbose: args.verbose };
+    let mut counted = Totals::default();
+    let stopped = teller.tell(&mut scan, &mut counted).err();
+    output = teller.output;
     output.arrive();
 
+    let mut totals = scan.totals();
+    // Counts of a scan that has not ended: what nobody reports file by file is known from the opener.
+    totals.bytes = totals.bytes.max(counted.bytes);
+    if args.scan_options().omit_clean {
+        totals.clean = totals.clean.max(counted.clean);
+    }
     let mut summary = Summary {
-        totals: scan.totals(),
+        totals,
         duration: begun.elapsed(),
         rules: scan.rules(),
-        exit_code: scan.totals().exit_code(),
+        exit_code: totals.exit_code(),
         error: scan.source().list_failure().map(|error| {
             let reason = plain(error);
             format!("cannot read the list of files: {reason}")
         }),
+        interrupted: false,
     };
     drop(scan);
-    Ok(end(broker, stopped, &mut summary, &mut output))
+    match (&stopped, signals.and_then(|signals| signals.caught())) {
+        (Some(Stopped::Client(_)), Some(signal)) => {
+            interrupt(signal, &mut summary, &mut output);
+            let _ = broker.finish(None);
+            Ok(signals::end_by(signal))
+        }
+        _ => Ok(end(broker, stopped, &mut summary, &mut output)),
+    }
+}
+
+/// Tells the counts of a scan that a signal ended. Nobody may be there any more to read them.
+fn interrupt(signal: Signal, summary: &mut Summary, output: &mut Output<StdoutLock<'static>>) {
+    let reason = format!("interrupted by {signal}");
+    complain(&format_args!("fdscan: {reason}; not everything was scanned"));
+    summary.error = Some(reason);
+    summary.interrupted = true;
+    summary.exit_code = signals::status(signal);
+    let _ = output.summary(summary);
 }
 
 /// Tells every event as it comes.
-fn tell(
-    scan: &mut Scan<'_, Targets>,
-    output: &mut Output<StdoutLock<'static>>,
-    private: bool,
-) -> Result<(), Stopped> {
-    let mut noted = false;
-    while let Some(event) = scan.next() {
-        match event.map_err(Stopped::Client)? {
-            Event::Report(report) => output.report(&report).map_err(Stopped::Output)?,
-            Event::Accepted(rules) if private && rules.count <= 1 && !noted => {
-                noted = true;
-                output.complain(
-                    &"fdscan: note: only the built-in EICAR test rule is loaded; use --rules DIR or put rules into /etc/fdbroker/rules.d",
-                );
+struct Teller<'a> {
+    output: Output<StdoutLock<'static>>,
+    signals: Option<&'a Signals>,
+    /// Whether it is worth a note that there are no rules.
+    notes_rules: bool,
+    verbose: bool,
+}
+
+impl Teller<'_> {
+    /// Takes all events, and notes the counts of the opener.
+    fn tell(&mut self, scan: &mut Scan<'_, Targets>, counted: &mut Totals) -> Result<(), Stopped> {
+        while let Some(event) = scan.next() {
+            if let Event::Progress(totals) = self.event(event.map_err(Stopped::Client)?)? {
+                *counted = totals;
+                self.output.count(&totals);
+            }
+            if !scan.has_ready() {
+                self.output.flush().map_err(Stopped::Output)?;
+                self.output.draw();
+            }
+            // A scan that never waits would not see it.
+            if self.signals.is_some_and(|signals| signals.caught().is_some()) {
+                return Err(Stopped::Client(ClientError::Stopped));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells one event and gives it back.
+    fn event(&mut self, event: Event) -> Result<Event, Stopped> {
+        match &event {
+            Event::Report(report) => self.output.report(report).map_err(Stopped::Output)?,
+            Event::Accepted(rules) => {
+                if self.verbose {
+                    let (count, generation) = (rules.count, rules.generation);
+                    self.output.complain(&format_args!("fdscan: {count} rules ({generation})"));
+                }
+                if rules.count <= 1 && std::mem::take(&mut self.notes_rules) {
+                    self.output.complain(
+                        &"fdscan: note: only the built-in EICAR test rule is loaded; use --rules DIR or put rules into /etc/fdbroker/rules.d",
+                    );
+                }
             }
             Event::Interrupted(refusal) => {
-                output.flush().map_err(Stopped::Output)?;
-                output.complain(&interrupted(refusal));
+                self.output.flush().map_err(Stopped::Output)?;
+                self.output.complain(&interrupted(*refusal));
             }
-            Event::Resumed => output.complain(&"fdscan: resumed"),
-            Event::Progress(totals) => output.count(&totals),
-            Event::Accepted(_) => {}
+            Event::Resumed => self.output.complain(&"fdscan: resumed"),
+            Event::Progress(_) => {}
         }
-        if !scan.has_ready() {
-            output.flush().map_err(Stopped::Output)?;
-            output.draw();
-        }
+        Ok(event)
     }
-    Ok(())
 }
 
 /// Whom the scan waits for.

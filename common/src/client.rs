@@ -32,6 +32,7 @@ mod resume;
 mod round;
 mod scan;
 mod spool;
+mod stop;
 mod target;
 
 use std::io;

@@ -22,16 +22,22 @@ pub struct Summary {
     pub exit_code: u8,
     /// Why the scan did not reach its end.
     pub error: Option<String>,
+    /// Whether that is because somebody wanted it to end.
+    pub interrupted: bool,
 }
 
 impl Summary {
-    /// Writes the block for people. A scan that did not reach its end has none.
+    /// Writes the block for people. A scan that failed has none.
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        if self.error.is_some() {
+        if self.error.is_some() && !self.interrupted {
             return Ok(());
         }
         let totals = &self.totals;
-        writeln!(out, "\nFiles:      {}", totals.files())?;
+        writeln!(out)?;
+        if self.interrupted {
+            writeln!(out, "Interrupted before the end; until then:")?;
+        }
+        writeln!(out, "Files:      {}", totals.files())?;
         writeln!(out, "Clean:      {}", totals.clean)?;
         writeln!(out, "Matches:    {}", totals.matched)?;
         for (word, count) in [
@@ -98,6 +104,7 @@ mod tests {
             rules: Some(Rules { generation: GenerationId([0xab; 16]), count: 7 }),
             exit_code: 2,
             error: None,
+            interrupted: false,
         };
         let mut text = Vec::new();
         summary.write_text(&mut text).unwrap();
@@ -105,5 +112,23 @@ mod tests {
                         Data:       2.0 KiB\nTime:       1.25 s\n\
                         Rules:      7 (abababababababababababababababab)\n";
         assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn only_an_interrupted_scan_has_counts_without_an_end() {
+        let mut summary = Summary {
+            totals: Totals::default(),
+            duration: Duration::ZERO,
+            rules: None,
+            exit_code: 2,
+            error: Some("the broker went away".to_owned()),
+            interrupted: false,
+        };
+        let mut text = Vec::new();
+        summary.write_text(&mut text).unwrap();
+        assert!(text.is_empty());
+        summary.interrupted = true;
+        summary.write_text(&mut text).unwrap();
+        assert!(text.starts_with(b"\nInterrupted before the end; until then:\nFiles:      0\n"));
     }
 }

@@ -27,6 +27,11 @@ pub enum ClientError {
     /// The connection ended in the middle of a scan.
     #[error("the broker closed the connection before the scan was finished")]
     Lost,
+    /// Its caller wanted it to end; see [`Scan::stopping`].
+    ///
+    /// [`Scan::stopping`]: super::Scan::stopping
+    #[error("the scan was stopped")]
+    Stopped,
     /// No sign of life.
     #[error("the broker has not answered for {0} seconds")]
     Silent(u64),

@@ -8,11 +8,13 @@ use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::Poll;
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
 use super::error::ClientError;
 use super::event::{Event, Report};
 use super::round::{Origin, Round};
 use super::target::{Target, TargetSource, join};
-use crate::client_link::{ClientToOpener, Target as WireTarget};
+use crate::client_link::{ClientToOpener, ScanOptions, Target as WireTarget};
 use crate::limits::{MESSAGE_BYTES_MAX, TARGETS_PER_MESSAGE_MAX};
 use crate::outcome::Outcome;
 use crate::totals::Totals;
@@ -25,6 +27,14 @@ const KEPT_MAX: usize = 64;
 
 /// A message with its descriptors.
 pub(super) type Outgoing = (ClientToOpener, Vec<OwnedFd>);
+
+/// The first message of a round. With links to be followed, the opener must know from which root
+/// directory we would follow them.
+pub(super) fn start(options: &ScanOptions) -> Outgoing {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = options.follow_links.then(|| openat(CWD, c"/", flags, Mode::empty()).ok());
+    (ClientToOpener::Start(options.clone()), root.flatten().into_iter().collect())
+}
 
 /// What [`Feed::next`] came to.
 pub(super) enum Fed {

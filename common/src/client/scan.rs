@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::error::ClientError;
 use super::event::{Event, Rules};
-use super::feed::{Fed, Feed, Outgoing};
+use super::feed::{Fed, Feed, Outgoing, start};
 use super::resume::{Interruption, Reconnection, Resumption};
 use super::round::Round;
+use super::stop::is_readable;
 use super::target::TargetSource;
 use super::{Client, Link};
 use crate::channel::ChannelError;
@@ -57,14 +57,8 @@ pub struct Scan<'c, S> {
     finished: bool,
     failed: bool,
     resumption: Option<Resumption<'c>>,
-}
-
-/// The first message of a round. With links to be followed, the opener must know from which root
-/// directory we would follow them.
-fn start(options: &ScanOptions) -> Outgoing {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = options.follow_links.then(|| openat(CWD, c"/", flags, Mode::empty()).ok());
-    (ClientToOpener::Start(options.clone()), root.flatten().into_iter().collect())
+    /// Readable once the scan is to end.
+    pub(super) stop: Option<BorrowedFd<'c>>,
 }
 
 impl<'c, S: TargetSource> Scan<'c, S> {
@@ -89,6 +83,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             finished: false,
             failed: false,
             resumption: None,
+            stop: None,
         }
     }
 
@@ -185,6 +180,9 @@ impl<'c, S: TargetSource> Scan<'c, S> {
     fn proceed(&mut self) -> Result<(), ClientError> {
         match &mut self.resumption {
             Some(resumption) if self.link.is_none() && resumption.is_open() => {
+                if self.stop.is_some_and(is_readable) {
+                    return Err(ClientError::Stopped);
+                }
                 self.link = resumption.attempt()?.and_then(|mut client| client.link.take());
                 self.ready.extend(resumption.news());
                 Ok(())
@@ -337,11 +335,16 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             Some(None) => timeout = timeout.min(PAUSE),
             None => {}
         }
+        let stop = waited.len();
+        waited.extend(self.stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
         let since = Instant::now();
         let timeout = Timespec::try_from(timeout).unwrap_or_default();
         match poll(&mut waited, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(ClientError::Io(error.into())),
+        }
+        if waited.get(stop).is_some_and(|stop| !stop.revents().is_empty()) {
+            return Err(ClientError::Stopped);
         }
         let room = waited.first().is_some_and(|link| link.revents().contains(PollFlags::OUT));
         // Should sending fail although there is room, then descriptors in flight are the limit, and

@@ -37,6 +37,32 @@ fn a_scan_that_waits_for_its_source_says_so_every_ten_seconds() {
 }
 
 #[test]
+fn a_scan_that_is_stopped_from_outside_does_not_wait() {
+    let (ours, _theirs) = Link::pair().unwrap();
+    let (stop, writer) = std::io::pipe().unwrap();
+    let mut client = Client::from_connection(ours.into_descriptor()).unwrap();
+    let mut scan = client.scan(ScanOptions::default(), Slow).stopping(stop.as_fd());
+    for _ in 0..5 {
+        scan.step().unwrap();
+    }
+    drop(writer);
+    assert!(matches!(scan.next(), Some(Err(ClientError::Stopped))));
+    assert!(scan.next().is_none());
+    assert!(!scan.is_finished());
+}
+
+#[test]
+fn a_scan_that_is_stopped_does_not_go_on_with_another_connection() {
+    let (ours, theirs) = Link::pair().unwrap();
+    let (stop, writer) = std::io::pipe().unwrap();
+    let mut client = Client::from_connection(ours.into_descriptor()).unwrap();
+    let scan = client.scan(ScanOptions::default(), Slow).stopping(stop.as_fd());
+    let mut scan = scan.resuming(Duration::from_secs(1000), |_| panic!("it is stopped"));
+    drop((theirs, writer));
+    assert!(matches!(scan.next(), Some(Err(ClientError::Stopped))));
+}
+
+#[test]
 fn a_peer_that_is_silent_too_long_is_an_error_not_a_hang() {
     let (ours, _theirs) = Link::pair().unwrap();
     let mut client = Client::from_connection(ours.into_descriptor()).unwrap();
