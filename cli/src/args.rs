@@ -2,6 +2,8 @@
 //!
 //! Pure: bytes to settings. Names stay bytes, whatever the locale; it opens nothing.
 
+mod habits;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,11 @@ const BROKER_WAIT: Duration = Duration::from_secs(30);
     max_term_width = 80,
     override_usage = "fdscan [OPTIONS] PATH...\n       fdscan [OPTIONS] --files-from FILE [PATH]...",
     after_help = "Exit status: 1 if anything matched, else 2 if anything could not be scanned whole \
-                  or the scan itself failed, else 0. Skipped files do not change it.\n\n\
+                  or the scan itself failed, else 0. Skipped files do not change it. SIGINT (Ctrl-C) \
+                  and SIGTERM end fdscan after a summary of what was done, which shells tell as 130 and \
+                  143; a second one ends it at once.\n\n\
+                  For those who come from other scanners: -r, -m, -z, --fdpass, --stream, --hidden and \
+                  --no-ignore are taken and change nothing; -f is --files-from.\n\n\
                   Without --runtime-dir, --rules and --private the broker in /run/fdbroker is asked, \
                   else the one in $XDG_RUNTIME_DIR/fdbroker, else a private one is started."
 )]
@@ -43,7 +49,7 @@ pub struct Args {
     pub infected: bool,
 
     /// Scan the files and directories named in FILE, one a line; `-` is standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "file-list", short_alias = 'f', value_name = "FILE")]
     pub files_from: Option<PathBuf>,
 
     /// Names in --files-from end in NUL, not in newline
@@ -110,6 +116,17 @@ pub struct Args {
     #[arg(long)]
     pub private: bool,
 
+    /// What is done anyway: for those who are used to saying it
+    #[arg(
+        short = 'r', long = "recursive", short_aliases = ['m', 'z', 'u', '.'], hide = true,
+        aliases = [
+            "multiscan", "fdpass", "stream", "allmatch", "stdout", "hidden", "no-ignore", "no-ignore-vcs",
+            "no-ignore-parent", "no-ignore-global", "no-ignore-dot", "no-ignore-files", "unrestricted",
+        ],
+        action = ArgAction::Count
+    )]
+    pub anyway: u8,
+
     /// Files, and directories with all beneath them; `-` is standard input
     #[arg(value_name = "PATH", required_unless_present = "files_from")]
     pub paths: Vec<PathBuf>,
@@ -123,7 +140,7 @@ impl Args {
     }
 
     fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let args = Self::try_parse_from(arguments)?;
+        let args = Self::try_parse_from(arguments).map_err(habits::answer)?;
         match args.contradiction() {
             Some(what) => Err(Self::command().error(ErrorKind::ArgumentConflict, what)),
             None => Ok(args),
@@ -230,116 +247,4 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::ffi::OsStringExt;
-
-    use super::*;
-
-    fn read(arguments: &[&str]) -> Result<Args, clap::Error> {
-        let all = ["fdscan"].iter().chain(arguments);
-        Args::read(all.map(OsString::from))
-    }
-
-    #[test]
-    fn sizes_are_powers_of_1024() {
-        for (text, size) in [
-            ("100", 100),
-            ("10K", 10 << 10),
-            ("25M", 25 << 20),
-            ("2G", 2 << 30),
-            ("1TiB", 1 << 40),
-            ("3kib", 3 << 10),
-            ("4MB", 4 << 20),
-            ("7b", 7),
-        ] {
-            assert_eq!(parse_size(text), Ok(size), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_size_is_refused() {
-        for text in [
-            "",
-            "K",
-            "-1",
-            "1.5M",
-            "10X",
-            "10 K",
-            "0",
-            "0K",
-            "99999999999999999999",
-            "18446744073709551615K",
-        ] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn usage_mistakes_end_with_2() {
-        for wrong in [
-            &[][..],
-            &["-0", "x"],
-            &["--files-from", "-", "-"],
-            &["-", "-"],
-            &["--max-filesize", "many", "x"],
-            &["--timeout", "0", "x"],
-            &["--timeout", "3601", "x"],
-            &["--rules", "r", "--runtime-dir", "d", "x"],
-            &["--private", "--runtime-dir", "d", "x"],
-            &["--exclude", "", "x"],
-            &["--unknown", "x"],
-        ] {
-            let error = read(wrong).expect_err("a usage error");
-            assert_eq!(error.exit_code(), 2, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn two_dashes_end_the_options_and_one_is_a_path() {
-        let args = read(&["-i", "--", "--json", "-"]).unwrap();
-        assert_eq!(args.paths, [PathBuf::from("--json"), PathBuf::from("-")]);
-        assert!(args.infected && !args.json);
-    }
-
-    #[test]
-    fn names_and_patterns_need_not_be_utf8() {
-        let odd = OsString::from_vec(b"a\xff".to_vec());
-        let all = ["fdscan", "--exclude"].map(OsString::from);
-        let args = Args::read(all.into_iter().chain([odd.clone(), odd.clone()])).unwrap();
-        assert_eq!(args.paths, [PathBuf::from(odd)]);
-        assert_eq!(args.scan_options().excludes[0].as_slice(), b"a\xff");
-    }
-
-    #[test]
-    fn choices_reach_the_opener() {
-        let args =
-            read(&["-L", "-i", "--one-file-system", "--max-filesize", "1K", "--timeout", "9", "x"])
-                .unwrap();
-        let expected = ScanOptions {
-            omit_clean: true,
-            one_filesystem: true,
-            follow_links: true,
-            file_bytes_max: 1024,
-            file_deadline_s: 9,
-            excludes: Vec::new(),
-        };
-        assert_eq!(args.scan_options(), expected);
-        assert_eq!(args.stream_bytes_max(), 1024);
-    }
-
-    #[test]
-    fn a_broker_is_waited_for_as_long_as_a_file_and_never_long() {
-        for (arguments, seconds) in
-            [(&["x"][..], 30), (&["--timeout", "2", "x"], 2), (&["--timeout", "900", "x"], 30)]
-        {
-            assert_eq!(read(arguments).unwrap().patience(), Duration::from_secs(seconds));
-        }
-    }
-
-    #[test]
-    fn help_fits_80_columns() {
-        let help = Args::command().term_width(80).render_long_help().to_string();
-        let widest = help.lines().map(str::len).max();
-        assert!(widest <= Some(80), "{help}");
-    }
-}
+mod tests;
