@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fdbroker_common::client::Report;
+use fdbroker_common::escape::Escaped;
 use fdbroker_common::outcome::Outcome;
 use fdbroker_common::totals::Totals;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use rustix::termios::tcgetwinsize;
 
-use super::name;
 use super::summary::Bytes;
 
 /// Scans that are over sooner show nothing.
@@ -42,7 +42,8 @@ pub(super) struct Progress {
     reported: Totals,
     /// As the opener said.
     counted: Totals,
-    last: Option<String>,
+    /// The name that came last, as it is: it is escaped only when it is drawn.
+    last: Vec<u8>,
 }
 
 impl Progress {
@@ -61,17 +62,16 @@ impl Progress {
             visible: false,
             reported: Totals::default(),
             counted: Totals::default(),
-            last: None,
+            last: Vec::new(),
         }
     }
 
-    /// Notes an outcome. The name is kept only if it may be shown.
+    /// Notes an outcome.
     pub(super) fn report(&mut self, report: &Report) {
         let read = matches!(report.outcome, Outcome::Clean | Outcome::Match { .. });
         self.reported.add(&report.outcome, if read { report.size } else { 0 });
-        if self.is_due() {
-            self.last = Some(name(&report.path).to_string());
-        }
+        self.last.clear();
+        self.last.extend_from_slice(report.path.as_os_str().as_encoded_bytes());
     }
 
     /// Notes the counts of the opener.
@@ -115,9 +115,8 @@ impl Progress {
         if found > 0 {
             text.push_str(&format!(", {found} found"));
         }
-        let name = self.last.as_deref().unwrap_or_default();
         // The last column stays free: some terminals break the line there.
-        line(&text, name, usize::from(columns).saturating_sub(1))
+        line(&text, &Escaped(&self.last).to_string(), usize::from(columns).saturating_sub(1))
     }
 
     /// Wipes the line away, if it is there.
@@ -227,7 +226,6 @@ mod tests {
 
     fn progress(path: &[u8]) -> Progress {
         let mut progress = Progress::new();
-        progress.drawn = Some(Instant::now().checked_sub(INTERVAL).unwrap());
         let path = OsStr::from_bytes(path).into();
         progress.report(&Report { target: 0, path, size: 2048, outcome: Outcome::Clean });
         progress
