@@ -56,6 +56,11 @@ impl Feed {
         &self.fdscan
     }
 
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.fdscan.signal(signal);
+    }
+
     /// Ends fdscan by a signal; what it started may go on, and keep its output open.
     ///
     /// # Panics

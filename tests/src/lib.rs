@@ -27,6 +27,7 @@ pub mod program;
 pub mod running;
 pub mod skip;
 pub mod soak;
+pub mod terminal;
 pub mod trace;
 pub mod watch;
 
@@ -40,6 +41,7 @@ pub use feed::Feed;
 pub use fuse::Fuse;
 pub use program::Program;
 pub use running::{Output, Running};
+pub use terminal::Terminal;
 pub use trace::Trace;
 pub use watch::Watch;
 

@@ -110,9 +110,37 @@ impl Program {
     pub fn spawn(self) -> Running {
         let (out, stdout) = io::pipe().expect("pipe");
         let (err, stderr) = io::pipe().expect("pipe");
+        let name = self.name();
+        let mut command = self.command("exec");
+        command.stdout(stdout).stderr(stderr).process_group(0);
+        let child = command.spawn().expect("run-as starts");
+        // The command keeps the writing ends of the pipes until it is dropped.
+        drop(command);
+        Running::new(name, child, Sink::collect(out), Sink::collect(err))
+    }
+
+    /// Starts it as leader of a session with this terminal as standard error, as standard output too if
+    /// it is given once more, and as standard input if there is none.
+    pub(crate) fn on_terminal(mut self, terminal: OwnedFd, stdout: Option<OwnedFd>) -> Running {
+        let (out, pipe) = io::pipe().expect("pipe");
+        let name = self.name();
+        let stdin = terminal.try_clone().expect("a descriptor");
+        self.stdin.get_or_insert(stdin);
+        let mut command = self.variable("TERM", "xterm").command("terminal");
+        command.stdout(stdout.map_or_else(|| Stdio::from(pipe), Stdio::from)).stderr(terminal);
+        let child = command.spawn().expect("run-as starts");
+        drop(command);
+        Running::new(name, child, Sink::collect(out), Sink::collect(io::empty()))
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn command(self, verb: &str) -> Command {
         let mut command = Command::new(executable("run-as"));
         command
-            .arg("exec")
+            .arg(verb)
             .args(self.caller.arguments())
             .arg(&self.path)
             .args(&self.arguments)
@@ -120,15 +148,8 @@ impl Program {
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .envs(self.variables)
-            .stdin(self.stdin.map_or_else(Stdio::null, Stdio::from))
-            .stdout(stdout)
-            .stderr(stderr)
-            .process_group(0);
-        let child = command.spawn().expect("run-as starts");
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // The command keeps the writing ends of the pipes until it is dropped.
-        drop(command);
-        Running::new(name, child, Sink::collect(out), Sink::collect(err))
+            .stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
+        command
     }
 
     /// Starts it and waits for its end.

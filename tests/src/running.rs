@@ -70,9 +70,9 @@ impl std::fmt::Display for Output {
 }
 
 #[derive(Debug, Default)]
-struct Collected {
-    bytes: Vec<u8>,
-    closed: bool,
+pub(crate) struct Collected {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) closed: bool,
 }
 
 /// What comes out of a pipe, collected by a thread.
@@ -100,7 +100,7 @@ impl Sink {
     }
 
     /// Waits until the condition holds; false if it does not within the bound.
-    fn wait(&self, bound: Duration, mut holds: impl FnMut(&Collected) -> bool) -> bool {
+    pub(crate) fn wait(&self, bound: Duration, mut holds: impl FnMut(&Collected) -> bool) -> bool {
         let begun = Instant::now();
         let mut collected = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         while !holds(&collected) {
@@ -114,7 +114,7 @@ impl Sink {
         true
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).bytes.clone()
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! ```text
 //! run-as exec    UID GID GROUPS PROGRAM [ARGUMENT]...
+//! run-as terminal UID GID GROUPS PROGRAM [ARGUMENT]...
+//!                                          the same, as leader of a session whose terminal is its
+//!                                          standard error
 //! run-as connect UID GID GROUPS SOCKET     passes the connection, or errno, over standard input;
 //!                                          with a COUNT behind SOCKET, so many
 //! run-as open    UID GID GROUPS FILE       errno of opening FILE itself, 0 if it could, as bytes in
@@ -32,7 +35,8 @@ use nix::fcntl::AtFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, execveat, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, execveat, geteuid, setgroups, setresgid, setresuid, setsid};
+use rustix::process::ioctl_tiocsctty;
 
 fn main() -> ExitCode {
     match run() {
@@ -53,6 +57,11 @@ fn run() -> io::Result<()> {
     let identity = Identity { uid: number(&uid)?, gid: number(&gid)?, groups: list(&groups)? };
     match verb.to_str() {
         Some("exec") => exec(&identity, &path, arguments.collect()),
+        Some("terminal") => {
+            setsid()?;
+            ioctl_tiocsctty(io::stderr())?;
+            exec(&identity, &path, arguments.collect())
+        }
         Some("connect") => {
             let count = arguments.next().map(|count| number(&text(count)?)).transpose()?;
             connect(&identity, &path, count.unwrap_or(1))
