@@ -86,7 +86,7 @@ pub(super) fn answer(error: Error) -> Error {
         Some(beginning) => option.strip_prefix("--").is_some_and(|it| it.starts_with(beginning)),
         None => known == option,
     };
-    match ANSWERS.iter().find(|(options, _)| options.iter().any(|known| is_it(&known))) {
+    match ANSWERS.iter().find(|(options, _)| options.iter().any(is_it)) {
         Some((_, answer)) => {
             let text = format!("fdscan has no option {option}: {answer}\n");
             Error::raw(ErrorKind::UnknownArgument, text)

@@ -16,8 +16,10 @@ use rustix::termios::tcgetwinsize;
 
 use super::summary::Bytes;
 
-/// Scans that are over sooner show nothing.
+/// Scans that are over sooner show nothing; and so long there is none without a file. With -i the
+/// first counts come after a second.
 const DELAY: Duration = Duration::from_millis(500);
+const DELAY_EMPTY: Duration = Duration::from_millis(1500);
 /// Time between two drawings, and when output has wiped the line away.
 const INTERVAL: Duration = Duration::from_millis(100);
 const INTERVAL_WIPED: Duration = Duration::from_millis(30);
@@ -79,10 +81,15 @@ impl Progress {
         self.counted = *totals;
     }
 
+    fn files(&self) -> u64 {
+        self.counted.files().max(self.reported.files())
+    }
+
     fn is_due(&self) -> bool {
         let interval = if self.visible { INTERVAL } else { INTERVAL_WIPED };
         match self.drawn {
             Some(drawn) => drawn.elapsed() >= interval,
+            None if self.files() == 0 => self.begun.elapsed() >= DELAY_EMPTY,
             None => self.begun.elapsed() >= DELAY,
         }
     }
@@ -109,7 +116,7 @@ impl Progress {
     fn text(&self, bytes: u64, rate: f64, columns: u16) -> String {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let rate = Bytes(rate as u64);
-        let files = self.counted.files().max(self.reported.files());
+        let files = self.files();
         let found = self.counted.matched.max(self.reported.matched);
         let mut text = format!("{files} files, {}, {rate}/s", Bytes(bytes));
         if found > 0 {

@@ -35,7 +35,7 @@ impl Summary {
         let totals = &self.totals;
         writeln!(out)?;
         if self.interrupted {
-            writeln!(out, "Interrupted before the end; until then:")?;
+            writeln!(out, "Interrupted before the end; until then, at least:")?;
         }
         writeln!(out, "Files:      {}", totals.files())?;
         writeln!(out, "Clean:      {}", totals.clean)?;
@@ -129,6 +129,10 @@ mod tests {
         assert!(text.is_empty());
         summary.interrupted = true;
         summary.write_text(&mut text).unwrap();
-        assert!(text.starts_with(b"\nInterrupted before the end; until then:\nFiles:      0\n"));
+        assert!(
+            text.starts_with(
+                b"\nInterrupted before the end; until then, at least:\nFiles:      0\n"
+            )
+        );
     }
 }

@@ -30,7 +30,7 @@ fn ctrl_c_ends_a_scan_with_the_counts_so_far() {
     let has = |line: &str| lines.iter().any(|it| it == line);
     for line in [
         "fdscan: interrupted by SIGINT; not everything was scanned",
-        "Interrupted before the end; until then:",
+        "Interrupted before the end; until then, at least:",
         "Files:      2",
         "Clean:      1",
         "Matches:    1",
@@ -50,7 +50,7 @@ fn counts_of_files_that_are_not_told_are_part_of_it() {
     feed.terminal.press(CTRL_C);
     assert_eq!(feed.terminal.finish().1, Some(Signal::SIGINT));
     let output = feed.terminal.output();
-    assert!(output.contains("until then:\nFiles:      1\nClean:      1\n"), "{output}");
+    assert!(output.contains("until then, at least:\nFiles:      1\nClean:      1\n"), "{output}");
 }
 
 #[test]
