@@ -91,9 +91,10 @@ fn pages_and_completions_are_what_the_options_say_now() {
 fn each_option_of_help_is_in_page_and_completions() {
     for (program, section) in PROGRAMS {
         let help = text(&run(Command::new(executable(program)).arg("--help")).stdout);
-        let options = long_options(&help);
+        // As heads of entries; other text may name those of other programs.
+        let is_head = |line: &&str| line.starts_with("  -") || line.starts_with("      --");
+        let options = long_options(&help.lines().filter(is_head).collect::<Vec<_>>().join("\n"));
         assert!(options.len() > 3, "{program} --help: {help}");
-        // As heads of entries.
         let page = page(&format!("{program}.{section}"));
         let heads: String = page.lines().filter(|line| line.starts_with("\\fB-")).collect();
         let heads = long_options(&heads.replace("\\fB", " ").replace("\\fR", " "));

@@ -30,7 +30,9 @@ impl Program {
         let mut page = self.heading() + &self.synopsis() + description;
         let mut options = Vec::new();
         Man::new(self.command.clone()).render_options_section(&mut options)?;
-        page += &String::from_utf8(options).map_err(io::Error::other)?;
+        let options = String::from_utf8(options).map_err(io::Error::other)?;
+        // Before a list of values clap_mangen breaks the line twice.
+        page += &options.replace("\n.br\n\n.br\n", "\n.br\n");
         page += &self.verbs();
         Ok(page + rest)
     }
