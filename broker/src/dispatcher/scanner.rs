@@ -92,6 +92,13 @@ impl Scanner {
         self.reading.is_some() || !self.asked.is_empty() || self.has_loading_template()
     }
 
+    /// Has the next template started after so long, or as long as is its turn after earlier ones.
+    pub(super) fn delay_restart(&mut self, least: Duration) {
+        let wait = self.restart.map_or(least, |(_, wait)| wait.max(least));
+        let next = (wait * 2).clamp(RESTART.0, RESTART.1);
+        self.restart = Instant::now().checked_add(wait).map(|at| (at, next));
+    }
+
     /// Until when the rules must have been read.
     fn reading_due(&self) -> Option<Instant> {
         let bound = if self.reader.is_some() { TEMPLATE_START } else { SCANNER_ANSWER };
@@ -307,9 +314,9 @@ impl Dispatcher {
         if self.scanner.current.is_none() && !self.has_served() && self.plan.starts_scanner {
             return self.ask(&DispatcherToBroker::Fail(line.into_bytes().into()));
         }
-        // Without rules that serve, they are tried again, but not at once: nobody has mended them yet.
+        // Without rules that serve, they are tried again, ever more slowly: nobody may have mended them.
         if self.scanner.current.is_none() {
-            self.scanner.restart = Instant::now().checked_add(RESTART.1).map(|at| (at, RESTART.1));
+            self.scanner.delay_restart(RESTART.0);
         }
         self.reload_again()
     }

@@ -267,11 +267,10 @@ impl Dispatcher {
             self.scanner.absent_since = Some(Instant::now());
             self.pool.set_template(None, self.workers_max);
             // At once the first time, then ever more slowly: whatever ended it may end the next one.
-            let lived = template.started.elapsed() >= RESTART.1;
-            let restart = self.scanner.restart.filter(|_| !lived);
-            let wait = restart.map_or(Duration::ZERO, |(_, wait)| wait);
-            let next = (wait * 2).clamp(RESTART.0, RESTART.1);
-            self.scanner.restart = Instant::now().checked_add(wait).map(|at| (at, next));
+            if template.started.elapsed() >= RESTART.1 {
+                self.scanner.restart = None;
+            }
+            self.scanner.delay_restart(Duration::ZERO);
         }
         Some(template)
     }

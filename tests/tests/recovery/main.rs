@@ -218,3 +218,20 @@ fn a_killed_opener_costs_its_client_a_moment_and_nobody_else_anything() {
     assert_eq!(other.finish().code, Some(1));
     assert_eq!(env.fdscan(&Caller::user(2000), [env.file("clean", b"")]).code, Some(0));
 }
+
+#[test]
+fn a_template_that_is_lost_while_rules_are_bad_comes_back_soon_after_they_are_mended() {
+    require_root!();
+    let env = Env::build().rule("one.yar", "rule one { condition: false }").start_spawned();
+    env.write_rule("bad.yar", "rule bad {");
+    kill_named(&env, "fdscand-templat");
+    wait_until("they are refused", || env.log().contains("rules refused").then_some(()));
+    std::fs::remove_file(env.rules().expect("rules").join("bad.yar")).expect("mend");
+    let mended = Instant::now();
+    let eicar = env.file("eicar", EICAR);
+    wait_until("scans are served", || {
+        (env.fdscan(&Caller::user(2000), [&eicar]).code == Some(1)).then_some(())
+    });
+    // Not after the longest wait there is, of 30 seconds.
+    assert!(mended.elapsed() < Duration::from_secs(20), "{:?}", mended.elapsed());
+}
