@@ -140,11 +140,15 @@ impl Teller<'_> {
                 self.output.draw();
             }
             // A scan that never waits would not see it.
-            if self.signals.is_some_and(|signals| signals.caught().is_some()) {
+            if self.is_stopped() {
                 return Err(Stopped::Client(ClientError::Stopped));
             }
         }
         Ok(())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.signals.is_some_and(|signals| signals.caught().is_some())
     }
 
     /// Tells one event and gives it back.
@@ -162,6 +166,8 @@ impl Teller<'_> {
                     );
                 }
             }
+            // A private broker on the same terminal gets the same signal.
+            Event::Interrupted(_) if self.is_stopped() => {}
             Event::Interrupted(refusal) => {
                 self.output.flush().map_err(Stopped::Output)?;
                 self.output.complain(&interrupted(*refusal));

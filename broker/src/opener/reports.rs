@@ -27,7 +27,8 @@ pub struct Client {
     /// Sent before anything else is, or when no answer is near: it need not wake the client twice.
     greeting: Option<OpenerToClient>,
     unsent: std::collections::VecDeque<OpenerToClient>,
-    last_sent: Instant,
+    /// When it was told counts last.
+    counted: Instant,
     /// How long it is waited for.
     pub patience: Patience,
 }
@@ -43,7 +44,7 @@ impl Client {
             bytes: 0,
             greeting: None,
             unsent: std::collections::VecDeque::new(),
-            last_sent: now,
+            counted: now,
             patience: Patience::new(now),
         }
     }
@@ -122,9 +123,8 @@ impl Client {
         while let Some(message) = self.unsent.front() {
             match self.channel.send(message, &[]) {
                 Ok(()) => {
-                    self.last_sent = Instant::now();
                     let is_report = matches!(message, OpenerToClient::Reports(_));
-                    self.patience.took(is_report, self.last_sent);
+                    self.patience.took(is_report, Instant::now());
                     self.unsent.pop_front();
                 }
                 Err(ChannelError::WouldBlock) => return Ok(()),
@@ -134,16 +134,38 @@ impl Client {
         Ok(())
     }
 
-    /// Gives a sign of life when nothing else has for a while.
+    /// Tells counts once in a while: a sign of life, and all that is known of files that are not reported.
     pub fn keep_alive(&mut self, totals: &Totals, now: Instant) {
-        if self.keeps_up() && now.saturating_duration_since(self.last_sent) >= PROGRESS_INTERVAL {
+        if self.keeps_up() && now.saturating_duration_since(self.counted) >= PROGRESS_INTERVAL {
+            self.counted = now;
             self.tell(OpenerToClient::Progress(*totals));
         }
     }
 
-    /// When the next sign of life is due; none while it does not take what it was told.
+    /// When counts are due; never while it does not take what it was told.
     #[must_use]
     pub fn next_event(&self) -> Option<Instant> {
-        self.last_sent.checked_add(PROGRESS_INTERVAL).filter(|_| self.keeps_up())
+        self.counted.checked_add(PROGRESS_INTERVAL).filter(|_| self.keeps_up())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_told_each_second_however_much_else_is() {
+        let (channel, _peer) = ClientChannel::pair().unwrap();
+        let mut client = Client::new(channel);
+        let begun = Instant::now();
+        let path = b"link".to_vec().into();
+        let outcome = Outcome::Skipped(fdbroker_common::outcome::SkipReason::SymbolicLink);
+        client.report(Report { target: 0, path, size: 0, outcome });
+        client.gather();
+        client.flush().unwrap();
+        client.keep_alive(&Totals::default(), begun);
+        assert!(client.keeps_up(), "too early");
+        client.keep_alive(&Totals::default(), begun + PROGRESS_INTERVAL + PROGRESS_INTERVAL);
+        assert!(matches!(client.unsent.back(), Some(OpenerToClient::Progress(_))));
     }
 }
