@@ -92,11 +92,14 @@ impl Scanner {
         self.reading.is_some() || !self.asked.is_empty() || self.has_loading_template()
     }
 
-    /// Has the next template started after so long, or as long as is its turn after earlier ones.
-    pub(super) fn delay_restart(&mut self, least: Duration) {
-        let wait = self.restart.map_or(least, |(_, wait)| wait.max(least));
+    /// Has the next template started after so long; after longer and longer, if it was so within the last
+    /// half minute, however many templates have come and gone since by reloads.
+    pub(super) fn delay_restart(&mut self, least: Duration, now: Instant) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < RESTART.1;
+        let before = self.restart.filter(|(at, _)| is_recent(*at));
+        let wait = before.map_or(least, |(_, wait)| wait.max(least));
         let next = (wait * 2).clamp(RESTART.0, RESTART.1);
-        self.restart = Instant::now().checked_add(wait).map(|at| (at, next));
+        self.restart = now.checked_add(wait).map(|at| (at, next));
     }
 
     /// Until when the rules must have been read.
@@ -316,7 +319,7 @@ impl Dispatcher {
         }
         // Without rules that serve, they are tried again, ever more slowly: nobody may have mended them.
         if self.scanner.current.is_none() {
-            self.scanner.delay_restart(RESTART.0);
+            self.scanner.delay_restart(RESTART.0, Instant::now());
         }
         self.reload_again()
     }
@@ -340,5 +343,35 @@ impl Dispatcher {
             return self.ask(&DispatcherToBroker::Fail(line.into_bytes().into()));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long each of several losses, so many seconds after the one before, keeps the next template.
+    fn waits(after: &[u64]) -> Vec<u64> {
+        let mut now = Instant::now();
+        let mut scanner = Scanner::absent(now);
+        let wait = |seconds: &u64| {
+            now += Duration::from_secs(*seconds);
+            scanner.delay_restart(Duration::ZERO, now);
+            let (at, _) = scanner.restart.unwrap();
+            let wait = at - now;
+            now = at;
+            wait.as_secs()
+        };
+        after.iter().map(wait).collect()
+    }
+
+    #[test]
+    fn a_template_is_replaced_at_once_and_ever_more_slowly_if_it_ends_again_and_again() {
+        assert_eq!(waits(&[0, 0, 0, 0, 0, 0, 0, 0]), [0, 1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn half_a_minute_without_a_loss_is_forgiven() {
+        assert_eq!(waits(&[0, 29, 29, 30, 0, 31]), [0, 1, 2, 0, 1, 0]);
     }
 }

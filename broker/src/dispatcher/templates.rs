@@ -21,7 +21,7 @@ use log::info;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 use super::Dispatcher;
-use super::scanner::{RESTART, Rules, Scanner};
+use super::scanner::{Rules, Scanner};
 use crate::dispatch_link::DispatcherToBroker;
 
 /// Old templates are kept for workers that hang only as long as there are no more templates than this:
@@ -267,10 +267,7 @@ impl Dispatcher {
             self.scanner.absent_since = Some(Instant::now());
             self.pool.set_template(None, self.workers_max);
             // At once the first time, then ever more slowly: whatever ended it may end the next one.
-            if template.started.elapsed() >= RESTART.1 {
-                self.scanner.restart = None;
-            }
-            self.scanner.delay_restart(Duration::ZERO);
+            self.scanner.delay_restart(Duration::ZERO, Instant::now());
         }
         Some(template)
     }
