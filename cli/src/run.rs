@@ -18,6 +18,9 @@ use crate::output::{Output, Summary, complain, plain};
 use crate::signals::{self, Signals};
 use crate::targets::{Targets, TargetsError};
 
+/// A file of this size is judged in a moment.
+const SMALL_BYTES: u64 = 1024 * 1024;
+
 /// Exit status when there is no result.
 const FAILED: u8 = 2;
 
@@ -64,7 +67,8 @@ fn scan(args: &Args) -> Result<u8, StartError> {
     }
     let mut output = Output::new(args.style());
     let begun = Instant::now();
-    let signals = Signals::watch();
+    // A thread costs as much as one small file, of which there are no counts to be told.
+    let signals = if is_one_small_file(args) { None } else { Signals::watch() };
     let (client, mut replacement) = broker.client();
     let mut scan = client
         .scan(args.scan_options(), targets)
@@ -106,6 +110,15 @@ fn scan(args: &Args) -> Result<u8, StartError> {
         }
         _ => Ok(end(broker, stopped, &mut summary, &mut output)),
     }
+}
+
+/// Whether a signal may end the process as it is.
+fn is_one_small_file(args: &Args) -> bool {
+    let one = match args.paths.as_slice() {
+        [path] if args.files_from.is_none() => std::fs::metadata(path),
+        _ => return false,
+    };
+    one.is_ok_and(|about| about.is_file() && about.len() < SMALL_BYTES)
 }
 
 /// Tells the counts of a scan that a signal ended. Nobody may be there any more to read them.
