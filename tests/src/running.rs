@@ -152,6 +152,12 @@ impl Running {
         String::from_utf8_lossy(&self.stdout.bytes()).into_owned()
     }
 
+    /// Whether standard output ends within the bound, and all that came on it is there.
+    #[must_use]
+    pub fn output_ends_within(&self, bound: Duration) -> bool {
+        self.stdout.wait(bound, |said| said.closed)
+    }
+
     /// Waits until standard error contains the text this many times.
     ///
     /// # Panics

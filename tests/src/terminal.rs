@@ -143,7 +143,9 @@ impl Terminal {
     #[track_caller]
     pub fn finish(&mut self) -> (Option<i32>, Option<Signal>) {
         let status = self.running.ended_within(PATIENCE).expect("an end");
-        assert!(self.shown.wait(Duration::from_secs(10), |said| said.closed), "it is kept open");
+        let bound = Duration::from_secs(10);
+        assert!(self.shown.wait(bound, |said| said.closed), "it is kept open");
+        assert!(self.running.output_ends_within(bound), "standard output is kept open");
         (status.code(), status.signal().and_then(|signal| Signal::try_from(signal).ok()))
     }
 
