@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::{Output, Program, Running};
 pub struct Feed {
     fdscan: Running,
     list: File,
+    given: Vec<PathBuf>,
 }
 
 impl Feed {
@@ -28,7 +29,7 @@ impl Feed {
     pub fn start(fdscan: Program) -> Self {
         let (reader, writer) = std::io::pipe().expect("pipe");
         let fdscan = fdscan.args(["--files-from", "-"]).stdin(reader).spawn();
-        Self { fdscan, list: File::from(OwnedFd::from(writer)) }
+        Self { fdscan, list: File::from(OwnedFd::from(writer)), given: Vec::new() }
     }
 
     /// Names one more file.
@@ -38,6 +39,13 @@ impl Feed {
     pub fn give(&mut self, path: &Path) {
         let line = [path.as_os_str().as_bytes(), b"\n"].concat();
         self.list.write_all(&line).expect("fdscan reads its list");
+        self.given.push(path.to_owned());
+    }
+
+    /// Whether that was named already.
+    #[must_use]
+    pub fn was_given(&self, path: &Path) -> bool {
+        self.given.iter().any(|given| given == path)
     }
 
     /// Names one more file and waits for the line that tells what became of it.
