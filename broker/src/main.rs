@@ -1,5 +1,6 @@
 //! `fdbroker`: chooses the role and wires it up. Runs with the privilege that it was started with.
 
+use std::fs::File;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::Parser;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         Some(configuration::ROLE) => configuration::run(),
         Some(probe::ROLE) => return probe::run(args),
         _ => match settings() {
-            Ok(Ok(settings)) => broker(settings),
+            Ok(Ok((settings, executable))) => broker(settings, executable),
             // The reader has told the rest.
             Ok(Err(status)) => {
                 return status
@@ -50,19 +51,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn settings() -> Result<Result<Settings, ExitStatus>, String> {
+fn settings() -> Result<Result<(Settings, Option<File>), ExitStatus>, String> {
     let user = nix::unistd::geteuid();
     if user.is_root() {
         return Settings::obtain();
     }
-    configuration::settle(Args::parse(), user.as_raw()).map(Ok)
+    let settings = configuration::settle(Args::parse(), user.as_raw())?;
+    let executable = settings.plan.starts_scanner.then(configuration::scanner::find).transpose()?;
+    Ok(Ok((settings, executable)))
 }
 
-fn broker(settings: Settings) -> Result<(), String> {
+fn broker(settings: Settings, executable: Option<File>) -> Result<(), String> {
     log_to_stderr(settings.plan.log_level);
     let private = settings.runtime_dir.is_none().then(fdbroker_common::stdio::take_stdin);
     let private = private.transpose().map_err(|error| format!("standard input: {error}"))?;
-    match Broker::start(settings, private)?.run() {
+    match Broker::start(settings, executable, private)?.run() {
         Ok(End::Failed(reason)) => Err(reason),
         Ok(end) => {
             info!("ended: {end:?}");

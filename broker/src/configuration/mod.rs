@@ -5,10 +5,12 @@
 //! itself. The file is refused when somebody else could have written it; an unknown key is an error.
 
 pub mod args;
+pub mod scanner;
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,7 @@ use nix::unistd::{Uid, User};
 use serde::Deserialize;
 
 use crate::dispatch_link::Plan;
+use crate::root::policy::Policy;
 use crate::root::settings::{BrokerToConfiguration, Mode, OWN_UIDS, Settings};
 use crate::root::{fence, privilege};
 use args::Args;
@@ -59,7 +62,10 @@ pub fn run() -> Result<(), String> {
     fence::read_only(scope).and_then(fence::enforce).map_err(text)?;
     let name = OsString::from("fdbroker");
     let args = Args::parse_from(std::iter::once(name).chain(std::env::args_os().skip(2)));
-    link.send(&settle(args, 0)?, &[]).map_err(|error| error.to_string())
+    let settings = settle(args, 0)?;
+    let executable = settings.plan.starts_scanner.then(scanner::find).transpose()?;
+    let executable: Vec<_> = executable.iter().map(AsFd::as_fd).collect();
+    link.send(&settings, &executable).map_err(|error| error.to_string())
 }
 
 /// Combines options, file and defaults, for a broker of this user.
@@ -110,7 +116,7 @@ pub fn settle(args: Args, uid: u32) -> Result<Settings, String> {
     };
     let rules = rules_dir(args.rules.or(file.rules))?;
     let (runtime_dir, rules) = (runtime_dir.map(Into::into), rules.map(Into::into));
-    Ok(Settings { mode, runtime_dir, rules, plan })
+    Ok(Settings { mode, runtime_dir, rules, plan, policy: Policy::default() })
 }
 
 fn read_file(asked: Option<&Path>, user: Uid) -> Result<File, String> {

@@ -95,7 +95,11 @@ impl Broker {
     ///
     /// # Errors
     /// One line for the administrator.
-    pub fn start(settings: Settings, private: Option<OwnedFd>) -> Result<Self, String> {
+    pub fn start(
+        settings: Settings,
+        executable: Option<File>,
+        private: Option<OwnedFd>,
+    ) -> Result<Self, String> {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         if private.is_none() && files < DESCRIPTORS_MIN {
             return Err(format!(
@@ -104,7 +108,6 @@ impl Broker {
         }
         // First, so that its number is below any limit that is set later.
         let spare = io::stderr().as_fd().try_clone_to_owned().ok();
-        let executable = settings.plan.starts_scanner.then(spawn::find_scanner).transpose()?;
         let dir = settings.runtime_dir.as_deref().map(Path::new);
         let dir = dir.map(|path| RuntimeDir::claim(path, settings.is_system())).transpose()?;
         let mut sockets = Vec::new();

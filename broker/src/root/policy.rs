@@ -2,11 +2,62 @@
 //!
 //! Runs in the broker. Decides on peer credentials alone; no path, no message, no file.
 
+use std::ffi::OsString;
+
 use fdbroker_common::opener_link::Identity;
 use fdbroker_common::refusal::Refusal;
+use serde::{Deserialize, Serialize};
 
 use super::peer::Peer;
 use super::settings::Mode;
+
+/// What the administrator has written, without its names: users and groups are numbers here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Who is not served at all.
+    pub denied: Subjects,
+    /// What some may take; the first entry that names a user counts.
+    pub limits: Vec<(Subjects, Limits)>,
+    /// Trees that some may have scanned beyond what they can read themselves.
+    pub grants: Vec<TreeGrant>,
+}
+
+/// Users, by their own number or by any group that they are in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subjects {
+    /// User ids.
+    pub uids: Vec<u32>,
+    /// Group ids.
+    pub gids: Vec<u32>,
+}
+
+/// What one user may take; 0 stands for what everybody may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Limits {
+    /// Connections served at once.
+    pub connections: u32,
+    /// Files open for workers at once, of one connection.
+    pub files_in_flight: u32,
+    /// Bytes of all files of one scan together.
+    pub scan_bytes: u64,
+    /// Bytes of one file.
+    pub file_bytes_max: u64,
+    /// Seconds for one file.
+    pub file_deadline_s: u32,
+}
+
+/// Read access for scanning, beneath some trees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeGrant {
+    /// Who has it.
+    pub subjects: Subjects,
+    /// Absolute paths of directories, without links; never resolved by the broker.
+    pub trees: Vec<OsString>,
+    /// Paths beneath them that it does not reach.
+    pub except: Vec<OsString>,
+    /// Whether files with several names are read: one of the names may be elsewhere.
+    pub hard_links: bool,
+}
 
 /// The decision on one connection.
 #[derive(Debug)]

@@ -4,12 +4,14 @@
 //! their own (`configuration`), which root only starts and hears: no text is parsed as uid 0.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::process::{ExitStatus, id};
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::wire::{Message, WireError};
 use serde::{Deserialize, Serialize};
 
+use super::policy::Policy;
 use super::spawn;
 use crate::dispatch_link::Plan;
 
@@ -45,6 +47,8 @@ pub struct Settings {
     pub rules: Option<OsString>,
     /// What the dispatcher must know.
     pub plan: Plan,
+    /// Who may what.
+    pub policy: Policy,
 }
 
 /// What the broker says to the process that reads its configuration: nothing.
@@ -58,12 +62,12 @@ impl Settings {
         matches!(self.mode, Mode::System { .. })
     }
 
-    /// As root: has the configuration read. The inner error is the status of a reader that has said
-    /// itself what is wrong, or what it was asked.
+    /// As root: has the configuration read, and fdscand found if it is to be started. The inner error is
+    /// the status of a reader that has said itself what is wrong, or what it was asked.
     ///
     /// # Errors
     /// When the reader cannot be started, or says what it may not.
-    pub fn obtain() -> Result<Result<Self, ExitStatus>, String> {
+    pub fn obtain() -> Result<Result<(Self, Option<File>), ExitStatus>, String> {
         let failed = |error: &dyn std::fmt::Display| format!("configuration reader: {error}");
         let (mut child, link) = spawn::configuration_reader().map_err(|error| failed(&error))?;
         let mut link =
@@ -71,9 +75,9 @@ impl Settings {
         let told = link.receive();
         let status = child.wait().map_err(|error| failed(&error))?;
         match told {
-            Ok((mut settings, _)) => {
+            Ok((mut settings, executable)) => {
                 settings.plan.broker_pid = id();
-                Ok(Ok(settings))
+                Ok(Ok((settings, executable.into_iter().next().map(File::from))))
             }
             Err(ChannelError::Closed) => Ok(Err(status)),
             Err(error) => Err(failed(&error)),
@@ -83,7 +87,11 @@ impl Settings {
 
 impl Message for Settings {
     const TAG: u8 = 0x65;
-    const DESCRIPTORS_MAX: usize = 0;
+    const DESCRIPTORS_MAX: usize = 1;
+
+    fn descriptors(&self) -> usize {
+        usize::from(self.plan.starts_scanner)
+    }
 
     /// Who must not be root is not, whoever says so.
     fn check(&self) -> Result<(), WireError> {
@@ -120,7 +128,7 @@ mod tests {
             log_level: 3,
         };
         let mode = Mode::System { scanner, reader_uid };
-        Settings { mode, runtime_dir: None, rules: None, plan }
+        Settings { mode, runtime_dir: None, rules: None, plan, policy: Policy::default() }
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use fdbroker_common::channel::Channel;
@@ -28,7 +27,7 @@ pub type DispatcherChannel = Channel<BrokerToDispatcher, DispatcherToBroker>;
 
 /// Our own executable. By this name the kernel finds it even below a directory that may not be
 /// searched, and after an upgrade has replaced the file.
-const OURSELVES: &str = "/proc/self/exe";
+pub(crate) const OURSELVES: &str = "/proc/self/exe";
 
 /// Starts the configuration reader with our own command line. Returns our end of its link.
 ///
@@ -136,20 +135,4 @@ pub fn end(mut child: Child) -> Option<Child> {
     // ESRCH and the like: it has ended already.
     let _ = child.kill();
     matches!(child.try_wait(), Ok(None)).then_some(child)
-}
-
-/// Finds fdscand: beside our own executable, else where packages put it.
-///
-/// # Errors
-/// One line that names what is missing.
-pub fn find_scanner() -> Result<File, String> {
-    let beside =
-        std::fs::read_link(OURSELVES).ok().and_then(|path| Some(path.parent()?.to_path_buf()));
-    let packaged =
-        ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"].map(PathBuf::from);
-    let is_file = |file: &File| file.metadata().is_ok_and(|meta| meta.is_file());
-    let mut files = beside.into_iter().chain(packaged).map(|dir| File::open(dir.join("fdscand")));
-    files.find_map(|file| file.ok().filter(is_file)).ok_or_else(|| {
-        "fdscand is neither beside fdbroker nor in /usr/sbin, /usr/local/sbin, /usr/bin or /usr/local/bin; install it there".into()
-    })
 }
