@@ -12,7 +12,7 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
 
-.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install uninstall man \
+.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install uninstall man picture \
         clean need fuzz mutation fairness
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make check              fmt, clippy, doc, and the number of lines that run as root"
 	@echo "make fairness           how fast a caller is beside one that crashes workers; needs root"
 	@echo "make man                man/ and completions/, anew from the programs' own options"
+	@echo "make picture            the picture of the README, anew from a real scan; needs root"
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]   and make uninstall, which removes the same files"
 	@echo "make count-root-lines   first-party lines that can run with uid 0"
 	@echo "make deny               licences and advisories, with cargo-deny"
@@ -71,6 +72,10 @@ clippy:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps
+
+# Of a real scan on a terminal; needs root.
+picture: build
+	$(OUT)/picture docs/terminal.svg
 
 deny:
 	$(CARGO) deny check

@@ -17,7 +17,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::running::Sink;
 use crate::{PATIENCE, Program, Running};
-pub use screen::Screen;
+pub use screen::{Cell, Screen};
 
 /// How a program is started on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

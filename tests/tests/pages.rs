@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Pages whose words in backticks of the form `place::test` are tests.
-const PAGES: [&str; 2] = ["docs/threat-model.md", "docs/testing.md"];
+const PAGES: [&str; 3] = ["docs/threat-model.md", "docs/testing.md", "docs/comparison.md"];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_path_buf()

@@ -5,10 +5,20 @@
 /// Lines as they are seen, from the first one on. Nothing scrolls away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Screen {
-    lines: Vec<Vec<char>>,
+    lines: Vec<Vec<Cell>>,
     row: usize,
     column: usize,
     columns: usize,
+    style: String,
+}
+
+/// One letter as it is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// The letter.
+    pub letter: char,
+    /// Parameters of the last Select Graphic Rendition (ECMA-48), as they were written.
+    pub style: String,
 }
 
 impl Screen {
@@ -18,7 +28,7 @@ impl Screen {
     /// On an escape sequence that is not known here.
     #[must_use]
     pub fn of(written: &str, columns: usize) -> Self {
-        let mut screen = Self { lines: vec![Vec::new()], row: 0, column: 0, columns };
+        let mut screen = Self::empty(columns);
         let mut rest = written.chars();
         while let Some(letter) = rest.next() {
             match letter {
@@ -31,10 +41,21 @@ impl Screen {
         screen
     }
 
+    fn empty(columns: usize) -> Self {
+        Self { lines: vec![Vec::new()], row: 0, column: 0, columns, style: String::new() }
+    }
+
+    /// The lines as they are.
+    #[must_use]
+    pub fn lines(&self) -> &[Vec<Cell>] {
+        &self.lines
+    }
+
     /// The lines, without blanks at their ends.
     #[must_use]
     pub fn text(&self) -> Vec<String> {
-        let lines = self.lines.iter().map(|line| line.iter().collect::<String>());
+        let letters = |line: &Vec<Cell>| line.iter().map(|cell| cell.letter).collect::<String>();
+        let lines = self.lines.iter().map(letters);
         lines.map(|line| line.trim_end().to_owned()).collect()
     }
 
@@ -44,8 +65,9 @@ impl Screen {
             self.down();
         }
         let line = &mut self.lines[self.row];
-        line.resize(line.len().max(self.column + 1), ' ');
-        line[self.column] = letter;
+        let blank = Cell { letter: ' ', style: String::new() };
+        line.resize(line.len().max(self.column + 1), blank);
+        line[self.column] = Cell { letter, style: self.style.clone() };
         self.column += 1;
     }
 
@@ -62,7 +84,9 @@ impl Screen {
                 self.lines.truncate(self.row + 1);
                 self.lines[self.row].truncate(self.column);
             }
-            colour if colour.ends_with('m') => {}
+            colour if colour.ends_with('m') => {
+                colour.trim_matches(['[', 'm']).clone_into(&mut self.style);
+            }
             other => panic!("an escape sequence that nobody expects: {other:?}"),
         }
     }
