@@ -24,7 +24,7 @@ help:
 	@echo "make microbench         instructions of the hot paths, into docs/performance.md"
 	@echo "make check              fmt, clippy, doc, and the number of lines that run as root"
 	@echo "make fairness           how fast a caller is beside one that crashes workers; needs root"
-	@echo "make man                man/ and completions/, anew from the programs' own options"
+	@echo "make man                man/, completions/ and etc/, anew from the programs' own options and keys"
 	@echo "make picture            the picture of the README, anew from a real scan; needs root"
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]   and make uninstall, which removes the same files"
 	@echo "make count-root-lines   first-party lines that can run with uid 0"
@@ -83,7 +83,7 @@ deny:
 count-root-lines:
 	@scripts/count-root-lines.sh
 
-# The pages and completions of the four programs. fdbroker.toml.5 and fdbroker-protocol.7 are written by hand.
+# Pages and completions, and etc/fdbroker.toml. fdbroker-protocol.7 is written by hand.
 man: build
 	$(OUT)/pages-of-programs "$(CURDIR)"
 

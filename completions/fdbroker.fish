@@ -4,6 +4,7 @@ complete -c fdbroker -l rules -d 'Directory of *.yar and *.yara rules [default: 
 complete -c fdbroker -l scanner-user -d 'User of the scanner, by name or number; only as root [default: nobody]' -r -f -a "(__fish_complete_users)"
 complete -c fdbroker -l workers -d 'Workers that scan at once [default: what fdscand asks for, else one a processor]' -r
 complete -c fdbroker -l spawn-scanner -d 'Start fdscand too, instead of waiting for one to connect'
+complete -c fdbroker -l check-config -d 'Read the configuration as the broker would, say what is in force, and end'
 complete -c fdbroker -s v -l verbose -d 'Log more; repeat for still more'
 complete -c fdbroker -s h -l help -d 'Print help'
 complete -c fdbroker -s V -l version -d 'Print version'

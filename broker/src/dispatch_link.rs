@@ -46,6 +46,8 @@ pub struct Plan {
     pub admin_uid: u32,
     /// Whether the broker starts fdscand.
     pub starts_scanner: bool,
+    /// Whether rules are read again when their directory changes.
+    pub watch_rules: bool,
     /// Workers that are lent at once; 0 leaves it to the scanner.
     pub workers: u32,
     /// Least level of log messages, as [`log::LevelFilter`] numbers it.

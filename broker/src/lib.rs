@@ -8,7 +8,7 @@
 //! | [`rules`] | a uid of its own with `DAC_READ_SEARCH` | opens the administrator's rule files |
 //! | [`opener`] | the caller | resolves, walks, opens, passes descriptors, reports |
 //!
-//! [`probe`] is no part of a broker: it tries what the fences forbid. [`dispatch_link`] and [`reader_link`]
+//! [`auditor`] is data so far. [`probe`] is no part of a broker: it tries what the fences forbid. [`dispatch_link`] and [`reader_link`]
 //! are links between them; [`confine`] fences dispatcher, rule reader and opener. All code that runs as uid 0 is in [`root`] (`make count-root-lines`).
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -16,6 +16,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod auditor;
 pub mod configuration;
 pub mod confine;
 pub mod dispatch_link;

@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::process::{ExitCode, ExitStatus};
 
-use clap::Parser;
-use fdbroker_broker::configuration::{self, args::Args};
+use fdbroker_broker::configuration;
 use fdbroker_broker::root::{Broker, End, launch, sanitize, settings::Settings};
 use fdbroker_broker::{dispatcher, log_to_stderr, opener, probe, rules};
 use log::info;
@@ -56,9 +55,7 @@ fn settings() -> Result<Result<(Settings, Option<File>), ExitStatus>, String> {
     if user.is_root() {
         return Settings::obtain();
     }
-    let settings = configuration::settle(Args::parse(), user.as_raw())?;
-    let executable = settings.plan.starts_scanner.then(configuration::scanner::find).transpose()?;
-    Ok(Ok((settings, executable)))
+    configuration::own(user.as_raw())
 }
 
 fn broker(settings: Settings, executable: Option<File>) -> Result<(), String> {

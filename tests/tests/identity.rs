@@ -1,17 +1,17 @@
 //! As whom each process runs, by the kernel's word, and what that identity really keeps from it.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::process::{Command, Stdio};
 
 use fdbroker_common::fdpass;
 use fdbroker_tests::files::{self, EICAR};
 use fdbroker_tests::proc::{self, Status};
-use fdbroker_tests::{Caller, Env, Output, Program, require_root, wait_until};
+use fdbroker_tests::{Caller, Env, Output, Program, program, require_root, wait_until};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use rustix::fs::{OFlags, fcntl_setfl};
 
 const NOBODY: u32 = 65_534;
 const KILL: u64 = 1 << 5;
@@ -201,23 +201,35 @@ fn workers_and_openers_hold_nothing_but_their_connections() {
 fn the_configuration_is_read_without_the_rights_of_root() {
     require_root!();
     let env = Env::build().idle();
-    let file = env.dir().join("fdbroker.toml");
-    mkfifo(&file, Mode::S_IRUSR | Mode::S_IWUSR).expect("mkfifo");
+    let file = env.file("fdbroker.toml", b"workers = 2\n");
     // Found by root alone, in a directory of its own.
+    files::own(&file, 0, 0, 0o600);
     files::own(env.dir(), 0, 0, 0o700);
-    let broker = Program::new("fdbroker").arg("--config").arg(&file).spawn();
-    let reader = wait_until("somebody reads the file", || {
-        let reader = *proc::descendants(broker.pid()).first()?;
-        proc::sleeps_with_open(reader, Path::new("/dev/null")).then(|| proc::status(reader))?
+    // A pipe that is full: the reader waits when it says what it has read.
+    let (mut answer, full) = std::io::pipe().expect("pipe");
+    fcntl_setfl(&full, OFlags::NONBLOCK).expect("fcntl");
+    while (&full).write(&[b'x'; 4096]).is_ok() {}
+    fcntl_setfl(&full, OFlags::empty()).expect("fcntl");
+    let mut broker = Command::new(program::executable("fdbroker"));
+    broker.arg("--config").arg(&file).arg("--check-config").stdin(Stdio::null()).stdout(full);
+    let mut child = broker.spawn().expect("fdbroker starts");
+    // Its copy of the pipe.
+    drop(broker);
+    let reader = wait_until("somebody has read the file", || {
+        let reader = *proc::descendants(child.id()).first()?;
+        let about = proc::status(reader)?;
+        // Its fence stands, so it has its identity.
+        (about.no_new_privs == 1).then_some(about)
     });
     let own = reader.uids[0];
     assert!((65_520..=65_531).contains(&own), "{reader:?}");
     assert_eq!((reader.uids, reader.gids), (vec![own; 4], vec![own; 4]));
     assert_eq!([reader.cap_prm, reader.cap_eff, reader.cap_bnd], [READ_SEARCH, READ_SEARCH, 0]);
     assert_eq!((reader.cap_inh, reader.cap_amb, reader.no_new_privs), (0, 0, 1));
-    files::write(&file, b"workers = 2\nwrong = 3\n");
-    let output = broker.finish().expect_code(2);
-    assert!(output.errors().contains("unknown field `wrong`"), "{output}");
+    let mut said = String::new();
+    answer.read_to_string(&mut said).expect("text");
+    assert!(child.wait().expect("it ends").success(), "{said}");
+    assert!(said.trim_start_matches('x').contains("\nworkers        2\n"), "{said}");
 }
 
 /// What `run-as open` says as nobody: errno of its own open(2), contents of a passed descriptor.

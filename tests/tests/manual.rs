@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use fdbroker_broker::configuration::document::{self, Findings};
+use fdbroker_broker::configuration::schema::SECTIONS;
+use fdbroker_broker::configuration::source::Source;
 use fdbroker_tests::program::executable;
 use fdbroker_tests::require_tool;
 
@@ -15,7 +17,10 @@ const PROGRAMS: [(&str, u8); 4] =
     [("fdbroker", 8), ("fdbrokerctl", 1), ("fdscan", 1), ("fdscand", 8)];
 
 /// Pages that no program writes.
-const BY_HAND: [&str; 2] = ["fdbroker-protocol.7", "fdbroker.toml.5"];
+const BY_HAND: [&str; 1] = ["fdbroker-protocol.7"];
+
+/// The page of the configuration, which comes from the broker's table of keys.
+const CONFIGURATION: &str = "fdbroker.toml.5";
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_path_buf()
@@ -43,7 +48,7 @@ fn pages() -> Vec<PathBuf> {
     let directory = repository().join("man");
     let pages: Vec<PathBuf> =
         files(&directory).into_keys().map(|name| directory.join(name)).collect();
-    assert_eq!(pages.len(), PROGRAMS.len() + BY_HAND.len(), "{pages:?}");
+    assert_eq!(pages.len(), PROGRAMS.len() + 1 + BY_HAND.len(), "{pages:?}");
     pages
 }
 
@@ -78,6 +83,7 @@ fn pages_and_completions_are_what_the_options_say_now() {
     for (now, then) in [
         (files(&fresh.join("man")), pages),
         (files(&fresh.join("completions")), files(&repository().join("completions"))),
+        (files(&fresh.join("etc")), files(&repository().join("etc"))),
     ] {
         assert!(now.keys().eq(then.keys()), "other files are written now: {:?}", now.keys());
         for (name, now) in &now {
@@ -114,16 +120,9 @@ fn each_option_of_help_is_in_page_and_completions() {
 
 #[test]
 fn each_key_of_the_configuration_is_in_its_page() {
-    // The program itself says which keys it knows.
-    let file = scratch("unknown-key").join("fdbroker.toml");
-    fs::write(&file, "no_such_key = 1\n").expect("write");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
-    let output = run(Command::new(executable("fdbroker")).arg("--config").arg(&file));
-    let errors = text(&output.stderr);
-    let (_, known) = errors.split_once("expected one of").unwrap_or_else(|| panic!("{errors}"));
-    let known: BTreeSet<&str> = known.split('`').skip(1).step_by(2).collect();
-    assert!(known.len() > 4 && known.contains("scanner_user"), "{errors}");
-    let page = page("fdbroker.toml.5");
+    let known: BTreeSet<&str> =
+        SECTIONS.iter().flat_map(|section| section.keys).map(|key| key.name).collect();
+    let page = page(CONFIGURATION);
     let (_, keys) = page.split_once(".SH KEYS\n").expect("the keys");
     let (keys, _) = keys.split_once(".SH ").expect("more sections");
     let described: BTreeSet<&str> = keys
@@ -131,7 +130,33 @@ fn each_key_of_the_configuration_is_in_its_page() {
         .filter_map(|line| line.strip_prefix(".BR ")?.split_once(" \""))
         .map(|(key, _)| key)
         .collect();
+    assert!(known.len() > 15 && known.contains("scanner_user"), "{known:?}");
     assert_eq!(known, described);
+}
+
+#[test]
+fn the_example_names_each_key_and_can_be_used_when_it_is_no_longer_commented_out() {
+    let path = repository().join("etc/fdbroker.toml");
+    let example = fs::read_to_string(&path).expect("the example");
+    // As it comes it changes nothing.
+    assert!(example.lines().all(|line| line.is_empty() || line.starts_with('#')));
+    let used: String = example
+        .lines()
+        .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let mut findings = Findings::default();
+    let document = document::read(&[Source::new(&path, used)], &mut findings);
+    assert!(findings.problems.is_empty() && findings.notes.is_empty(), "{findings:#?}");
+    for section in SECTIONS {
+        let tables = document.repeated(section.name).iter().chain(document.single(section.name));
+        let tables: Vec<_> = tables.collect();
+        assert_eq!(tables.len(), 1, "{}", section.head());
+        for key in section.keys {
+            let place = tables[0].place(key.name).expect(key.name);
+            assert_ne!(Some(place), tables[0].place.as_ref(), "{}", key.name);
+        }
+    }
 }
 
 #[test]

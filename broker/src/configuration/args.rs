@@ -26,6 +26,9 @@ pub struct Args {
     /// Workers that scan at once [default: what fdscand asks for, else one a processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(fdbroker_common::limits::WORKERS_MAX)))]
     pub workers: Option<u32>,
+    /// Read the configuration as the broker would, say what is in force, and end
+    #[arg(long)]
+    pub check_config: bool,
     /// Log more; repeat for still more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

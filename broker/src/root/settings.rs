@@ -10,6 +10,7 @@ use std::process::{ExitStatus, id};
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::wire::{Message, WireError};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use super::policy::Policy;
 use super::spawn;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub plan: Plan,
     /// Who may what.
     pub policy: Policy,
+    /// What the auditor must know, for it alone to read; none: nothing is recorded.
+    pub audit: Option<ByteBuf>,
 }
 
 /// What the broker says to the process that reads its configuration: nothing.
@@ -124,11 +127,13 @@ mod tests {
             scanner_uid: scanner.0,
             admin_uid: 0,
             starts_scanner: true,
+            watch_rules: false,
             workers: 2,
             log_level: 3,
         };
         let mode = Mode::System { scanner, reader_uid };
-        Settings { mode, runtime_dir: None, rules: None, plan, policy: Policy::default() }
+        let policy = Policy::default();
+        Settings { mode, runtime_dir: None, rules: None, plan, policy, audit: None }
     }
 
     #[test]

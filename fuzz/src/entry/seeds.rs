@@ -231,6 +231,7 @@ fn from_above() -> Vec<Seed> {
         scanner_uid: 65_534,
         admin_uid: 0,
         starts_scanner: true,
+        watch_rules: false,
         workers: 2,
         log_level: 3,
     };
@@ -295,11 +296,19 @@ fn texts() -> Vec<Seed> {
     let sealed = |seals: u8, table: &[u8]| [&[seals], table].concat();
     let configuration = "configuration";
     let whole = "# fdbroker\nrules = \"/etc\"\nscanner_user = \"nobody\"\nspawn_scanner = true\nworkers = 4\n";
+    let policy = "[[grant]]\nusers = [\"nobody\", 7]\ntrees = [\"/etc\"]\nexcept = [\"/etc/x\"]\nhard_links = true\n\
+                  [[deny]]\ngroups = [9]\n[[limit]]\nusers = [5]\nscan_bytes = \"1G\"\nconnections = 0x2\n";
     vec![
         (configuration, "whole", whole.into()),
         (configuration, "unknown-key", "runtime_dir = \"/run/x\"\nroot = true\n".into()),
         (configuration, "workers", "workers = 4_294_967_295\n".into()),
         (configuration, "directory", "rules = \"/no/such\\tdirectory\"\n".into()),
+        (
+            configuration,
+            "files",
+            "workers = 2\x0cworkers = 3\n[audit]\nto = \"/var/log/x\"\x0c".into(),
+        ),
+        (configuration, "policy", policy.into()),
         ("rule_table", "table", sealed(0, &table)),
         ("rule_table", "not-sealed", sealed(1, &table)),
         ("rule_table", "cut", sealed(0, &table[..table.len() - 1])),

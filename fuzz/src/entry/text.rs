@@ -1,64 +1,85 @@
-//! Decoders of what is not a message: the configuration file, tables of rule names, exclude patterns, and
+//! Decoders of what is not a message: the configuration files, tables of rule names, exclude patterns, and
 //! names on their way to a terminal.
 
-use std::cell::OnceCell;
-use std::fs::{File, Permissions};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use fdbroker_broker::configuration::args::Args;
-use fdbroker_broker::configuration::settle;
+use fdbroker_broker::configuration::problem::Problem;
+use fdbroker_broker::configuration::settle::{Settled, settle};
+use fdbroker_broker::configuration::source::Source;
 use fdbroker_broker::opener::exclude::Excludes;
+use fdbroker_broker::root::policy::{Policy, Subjects};
+use fdbroker_broker::root::settings::Settings;
 use fdbroker_common::client_link::ByteString;
 use fdbroker_common::escape::Escaped;
 use fdbroker_common::limits::{
     EXCLUDE_BYTES_MAX, EXCLUDES_MAX, PATH_BYTES_MAX, RULES_MAX, WORKERS_MAX,
 };
 use fdbroker_common::rule_table::{RuleTable, RuleTableError};
+use fdbroker_common::wire::{decode, encode};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-
-thread_local! {
-    static CONFIGURATION: OnceCell<File> = const { OnceCell::new() };
-}
 
 fn memory(name: &str) -> File {
     memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).expect("memfd").into()
 }
 
-/// The configuration file of a broker.
+/// The configuration files of a broker, up to three, separated by a form feed; first as root's broker
+/// would read them, then as that of an ordinary user.
 pub fn configuration(data: &[u8]) {
-    CONFIGURATION.with(|file| {
-        let file = file.get_or_init(|| {
-            let file = memory("configuration");
-            file.set_permissions(Permissions::from_mode(0o600)).expect("chmod");
-            file
-        });
-        file.set_len(0).expect("truncate");
-        file.write_all_at(data, 0).expect("write");
-        let args = Args {
-            config: Some(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
-            runtime_dir: Some("/run/fdbroker".into()),
-            rules: None,
-            scanner_user: None,
-            spawn_scanner: false,
-            workers: None,
-            verbose: 0,
-            private_on_stdin: false,
-        };
-        let owner = file.metadata().expect("fstat").uid();
-        match settle(args, owner) {
-            Ok(settings) => {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let source =
+        |text: &str| Source::new(Path::new("/etc/fdbroker/fdbroker.toml"), text.to_owned());
+    let sources: Vec<Source> = text.splitn(3, '\x0c').map(source).collect();
+    let args = Args {
+        config: None,
+        runtime_dir: Some("/run/fdbroker".into()),
+        rules: None,
+        scanner_user: None,
+        spawn_scanner: false,
+        workers: None,
+        check_config: false,
+        verbose: 0,
+        private_on_stdin: false,
+    };
+    for uid in [0, 2000] {
+        let is_safe = |problem: &Problem| !problem.to_string().chars().any(char::is_control);
+        match settle(&args, uid, &sources) {
+            Ok(Settled { settings, written, warnings, .. }) => {
+                assert!(warnings.iter().all(is_safe), "{warnings:?}");
                 assert!(settings.plan.workers <= WORKERS_MAX);
                 assert!(settings.plan.uid != Some(0));
-                // Without root the scanner is whoever runs this.
                 assert!(settings.plan.scanner_uid != 0);
-                assert!(settings.rules.is_none_or(|rules| std::path::Path::new(&rules).is_dir()));
+                let policy = &settings.policy;
+                assert!(!policy.denied.uids.contains(&0));
+                assert_eq!(policy.grants.len(), written.grants.len());
+                assert_eq!(policy.limits.len(), written.limits.len());
+                let nobody =
+                    |subjects: &Subjects| subjects.uids.is_empty() && subjects.gids.is_empty();
+                assert!(policy.limits.iter().all(|(subjects, _)| !nobody(subjects)));
+                for grant in &policy.grants {
+                    assert!(!nobody(&grant.subjects) && !grant.trees.is_empty());
+                    assert!(grant.trees.iter().all(|tree| Path::new(tree).is_dir()));
+                    let beneath =
+                        |path: &Path| grant.trees.iter().any(|tree| path.starts_with(tree));
+                    assert!(grant.except.iter().all(|path| beneath(Path::new(path))));
+                }
+                // Another user's broker has none of it.
+                assert!(uid == 0 || *policy == Policy::default());
+                let rules = settings.rules.as_deref().map(Path::new);
+                assert!(rules.is_none_or(Path::is_dir));
+                let mut message = Vec::new();
+                encode(&settings, &mut message).expect("it fits");
+                assert_eq!(decode::<Settings>(&message).as_ref(), Ok(&settings));
             }
-            Err(error) => {
-                assert!(!error.chars().any(char::is_control), "one line: {error:?}");
+            Err(problems) => {
+                assert!(!problems.is_empty() && problems.iter().all(is_safe), "{problems:?}");
             }
         }
-    });
+    }
 }
 
 /// A table of rule names. The first byte says how it is sealed.

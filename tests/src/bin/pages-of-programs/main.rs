@@ -1,9 +1,10 @@
-//! Writes the manual pages of the four programs into `man/` and their shell completions into
-//! `completions/`, from the definitions that `--help` comes from and the texts (`*.roff`) beside this
-//! file. Run by `make man`; the directory that holds both is its one argument. Not installed, needs no
-//! privilege, and writes the same bytes on each run.
+//! Writes the manual pages of the four programs and of their configuration into `man/`, shell completions
+//! into `completions/` and the commented configuration into `etc/`, from the definitions that `--help` and
+//! the parser come from and the texts (`*.roff`) beside this file. Run by `make man`; the directory that
+//! holds them is its one argument. Not installed, needs no privilege, and writes the same bytes on each run.
 #![forbid(unsafe_code)]
 
+mod configuration;
 mod page;
 // By its source: its crate would link the engine.
 #[path = "../../../../scanner/src/args.rs"]
@@ -75,7 +76,10 @@ fn write(directory: &Path) -> io::Result<()> {
             generate_to(shell, &mut program.command.clone(), name.as_str(), &completions)?;
         }
     }
-    Ok(())
+    let examples = directory.join("etc");
+    fs::create_dir_all(&examples)?;
+    fs::write(manual.join("fdbroker.toml.5"), configuration::page())?;
+    fs::write(examples.join("fdbroker.toml"), configuration::example())
 }
 
 fn main() -> ExitCode {

@@ -98,12 +98,12 @@ fn is_common(argument: &Arg) -> bool {
 }
 
 /// Where the second heading of a section begins.
-fn second_section(texts: &str) -> usize {
+pub fn second_section(texts: &str) -> usize {
     texts.find("\n.SH ").map_or(texts.len(), |place| place + 1)
 }
 
 /// For text that is no roff; a line of it must not begin with a dot or a quote.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('\n', " ")
 }
 
