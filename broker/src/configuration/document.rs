@@ -28,6 +28,8 @@ pub struct Table {
     /// Where it begins; none for what may be spread over files.
     pub place: Option<Place>,
     values: BTreeMap<&'static str, At<Value>>,
+    /// Keys whose values are wrong.
+    broken: Vec<&'static str>,
 }
 
 /// All that was written.
@@ -49,7 +51,7 @@ pub struct Findings {
 /// Reads all files.
 #[must_use]
 pub fn read(sources: &[Source], findings: &mut Findings) -> Document {
-    let empty = Table { place: None, values: BTreeMap::new() };
+    let empty = Table { place: None, values: BTreeMap::new(), broken: Vec::new() };
     let (repeated, single): (Vec<_>, Vec<_>) = SECTIONS
         .iter()
         .map(|section| (section.name, section.repeated))
@@ -133,9 +135,12 @@ impl Reader<'_> {
     }
 
     fn repeated(&mut self, section: &'static Section, place: Place, entries: &DeTable<'_>) {
-        let mut values = BTreeMap::new();
+        let (mut values, mut broken) = (BTreeMap::new(), Vec::new());
         for (name, value) in in_order(entries) {
-            values.extend(self.entry(section, name, value));
+            match self.entry(section, name, value) {
+                Some((key, value)) => drop(values.insert(key, value)),
+                None => broken.extend(section.key(name.get_ref()).map(|key| key.name)),
+            }
         }
         let tables = self.document.repeated.entry(section.name).or_default();
         if tables.len() == TABLES_MAX {
@@ -143,7 +148,7 @@ impl Reader<'_> {
             self.findings.problems.push(place.problem(text));
         }
         if tables.len() <= TABLES_MAX {
-            tables.push(Table { place: Some(place), values });
+            tables.push(Table { place: Some(place), values, broken });
         }
     }
 
@@ -163,7 +168,7 @@ impl Reader<'_> {
         value: &Spanned<DeValue<'_>>,
     ) -> Option<(&'static str, At<Value>)> {
         let place = Place::new(self.source, name.span().start);
-        let Some(key) = section.keys.iter().find(|key| key.name == name.get_ref()) else {
+        let Some(key) = section.key(name.get_ref()) else {
             self.findings.problems.push(place.problem(unknown(section, name.get_ref())));
             return None;
         };
@@ -191,7 +196,7 @@ fn unknown(section: &Section, name: &str) -> String {
         "" => String::new(),
         _ => format!(" in {}", section.head()),
     };
-    let knows = |section: &&&Section| section.keys.iter().any(|key| key.name == name);
+    let knows = |section: &&&Section| section.key(name).is_some();
     if let Some(other) = SECTIONS.iter().find(knows) {
         return match other.name {
             "" => format!("unknown key `{name}`{here}; it belongs before the first table"),
@@ -269,6 +274,12 @@ impl Table {
             Some(Value::List(items)) => items,
             _ => &[],
         }
+    }
+
+    /// Whether nothing was written into these lists, not even something wrong.
+    #[must_use]
+    pub fn lacks(&self, keys: &[&str]) -> bool {
+        keys.iter().all(|key| self.list(key).is_empty() && !self.broken.contains(key))
     }
 
     /// Where a key was written.

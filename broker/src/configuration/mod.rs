@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod document;
+pub mod lint;
 pub mod policy;
 pub mod problem;
 pub mod scanner;

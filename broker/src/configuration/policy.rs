@@ -77,7 +77,7 @@ fn limits(table: &Table, place: &Place, findings: &mut Findings) -> Limits {
 
 fn grant(table: &Table, place: &Place, subjects: Subjects, findings: &mut Findings) -> TreeGrant {
     let (trees, except) = (table.list("trees"), table.list("except"));
-    if trees.is_empty() {
+    if table.lacks(&["trees"]) {
         let text = "this [[grant]] grants nothing; add `trees`";
         findings.problems.push(place.problem(text));
     }

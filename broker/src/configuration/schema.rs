@@ -250,6 +250,12 @@ const AUDIT: Section = Section {
 pub const SECTIONS: [&Section; 5] = [&TOP, &AUDIT, &GRANT, &DENY, &LIMIT];
 
 impl Section {
+    /// The key of this name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
     /// As its head is written; empty for what stands before the first one.
     #[must_use]
     pub fn head(&self) -> String {

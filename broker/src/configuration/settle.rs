@@ -13,6 +13,7 @@ use nix::unistd::{Uid, User};
 
 use super::args::Args;
 use super::document::{self, Document, Findings, Table};
+use super::lint;
 use super::policy::{self, Written};
 use super::problem::Problem;
 use super::source::{Source, shown};
@@ -52,6 +53,8 @@ pub fn settle(args: &Args, uid: u32, sources: &[Source]) -> Result<Settled, Vec<
     let (Some((mode, dispatcher)), true) = (identities, findings.problems.is_empty()) else {
         return Err(findings.problems);
     };
+    let warnings = lint::of(&written.policy, &written, runtime_dir.as_deref());
+    findings.notes.extend(warnings);
     let top = document.single("");
     let flag = |key| top.and_then(|top| top.flag(key)).unwrap_or(false);
     let workers = top.and_then(|top| u32::try_from(top.number("workers")?).ok());

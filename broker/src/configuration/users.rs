@@ -26,7 +26,7 @@ impl Users {
             uids: numbers(table.list("users"), "user", findings, |name| self.user(name)),
             gids: numbers(table.list("groups"), "group", findings, |name| self.group(name)),
         };
-        if table.list("users").is_empty() && table.list("groups").is_empty() {
+        if table.lacks(&["users", "groups"]) {
             let text = format!("this {what} is for nobody; add `users` or `groups`");
             findings.problems.extend(table.place.as_ref().map(|place| place.problem(text)));
         }
