@@ -4,8 +4,9 @@
 //! both inherit. Nothing undoes it.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
-use landlock::Scope;
+use landlock::{AccessFs, BitFlags, PathBeneath, RulesetCreatedAttr, Scope};
 use seccompiler::SeccompCmpOp;
 
 use crate::calls;
@@ -42,7 +43,22 @@ const DISPATCHER: &[i64] = calls![SYS_accept4];
 /// # Errors
 /// When the kernel refuses; the process must end then.
 pub fn opener() -> io::Result<()> {
-    fence::enforce(fence::read_only(Scope::AbstractUnixSocket | Scope::Signal)?)?;
+    fence::enforce(fence::read_only(BitFlags::EMPTY, Scope::AbstractUnixSocket | Scope::Signal)?)?;
+    seccomp(OPENER)
+}
+
+/// Fences an opener for granted trees: as [`opener`], and it reads nothing but what lies beneath these.
+///
+/// # Errors
+/// As [`opener`].
+pub fn granted_opener<'t>(trees: impl IntoIterator<Item = BorrowedFd<'t>>) -> io::Result<()> {
+    let scope = Scope::AbstractUnixSocket | Scope::Signal;
+    let reading = AccessFs::ReadFile | AccessFs::ReadDir;
+    let mut rules = fence::read_only(reading, scope)?;
+    for tree in trees {
+        rules = rules.add_rule(PathBeneath::new(tree, reading)).map_err(io::Error::other)?;
+    }
+    fence::enforce(rules)?;
     seccomp(OPENER)
 }
 
@@ -51,7 +67,7 @@ pub fn opener() -> io::Result<()> {
 /// # Errors
 /// As [`opener`].
 pub fn dispatcher() -> io::Result<()> {
-    fence::enforce(fence::read_only(Scope::AbstractUnixSocket | Scope::Signal)?)?;
+    fence::enforce(fence::read_only(BitFlags::EMPTY, Scope::AbstractUnixSocket | Scope::Signal)?)?;
     seccomp(DISPATCHER)
 }
 

@@ -75,6 +75,15 @@ impl Client {
         Self::connect_socket(&runtime_dir.join(paths::CLIENT_SOCKET))
     }
 
+    /// Connects to a broker for what it grants beyond what the user can read: targets must be those of
+    /// [`Target::granted`].
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_granted(runtime_dir: &Path) -> Result<Self, ClientError> {
+        Self::connect_socket(&runtime_dir.join(paths::GRANTED_SOCKET))
+    }
+
     /// Connects to a client socket.
     ///
     /// # Errors

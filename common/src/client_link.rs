@@ -30,6 +30,9 @@ pub enum ClientToOpener {
     End,
     /// Within a scan: the next targets, or the end, are not known yet.
     Waiting,
+    /// Files and directories beneath granted trees. Their names are absolute paths, without `.`, `..` and
+    /// empty components; the opener looks them up. On a granted connection, in the place of `Targets`.
+    PathTargets(Vec<Target>),
 }
 
 /// Choices for one scan.
@@ -53,7 +56,7 @@ pub struct ScanOptions {
 /// Bytes that are not necessarily UTF-8.
 pub type ByteString = serde_bytes::ByteBuf;
 
-/// One file or directory that a client designates by a descriptor.
+/// One file or directory that a client designates by a descriptor, or beneath a granted tree by its path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Chosen by the client, repeated in each report.
@@ -107,7 +110,7 @@ impl fmt::Display for Refusal {
             Self::Overloaded => "the broker could not serve the connection: out of processes, memory or descriptors; try again later, and see its log",
             Self::BadPattern => "malformed exclude pattern",
             Self::ForeignRoot => {
-                "links cannot be followed for a caller with another root directory or mount namespace; scan without -L"
+                "links cannot be followed beneath granted trees, nor for a caller with another root directory or mount namespace; scan without -L"
             }
             Self::Silent => {
                 "the broker has closed the connection, because nothing was asked for or read for too long; connect again"
@@ -127,7 +130,7 @@ impl Message for ClientToOpener {
         match self {
             Self::Targets(targets) => targets.len(),
             Self::Start(options) => usize::from(options.follow_links),
-            Self::End | Self::Waiting => 0,
+            Self::End | Self::Waiting | Self::PathTargets(_) => 0,
         }
     }
 
@@ -140,7 +143,7 @@ impl Message for ClientToOpener {
                     "length of an exclude pattern",
                 )
             }
-            Self::Targets(targets) => {
+            Self::Targets(targets) | Self::PathTargets(targets) => {
                 bound((1..=TARGETS_PER_MESSAGE_MAX).contains(&targets.len()), "number of targets")?;
                 bound(
                     targets.iter().all(|target| target.name.len() <= PATH_BYTES_MAX),

@@ -75,6 +75,8 @@ pub enum Limit {
     StreamSize,
     /// The worker could not get memory for the file.
     Memory,
+    /// The files of this scan may hold no more together; not read at all.
+    ScanSize,
 }
 
 /// How a file changed under the scan.
@@ -142,6 +144,7 @@ impl fmt::Display for Limit {
             Self::FileSize => "size limit",
             Self::StreamSize => "stream limit",
             Self::Memory => "memory limit",
+            Self::ScanSize => "limit of the whole scan",
         })
     }
 }

@@ -9,7 +9,11 @@ pub const RULES_DIR: &str = "/etc/fdbroker/rules.d";
 
 /// Socket for scan requests. It exists only once scans can be served.
 pub const CLIENT_SOCKET: &str = "client.sock";
+/// Socket for requests of those who have a grant, beneath granted trees. Only there if there are grants.
+pub const GRANTED_SOCKET: &str = "granted.sock";
 /// Socket to which the scanner connects.
 pub const SCANNER_SOCKET: &str = "scanner.sock";
 /// Socket for administration.
 pub const ADMIN_SOCKET: &str = "admin.sock";
+/// All of them.
+pub const SOCKETS: [&str; 4] = [CLIENT_SOCKET, GRANTED_SOCKET, SCANNER_SOCKET, ADMIN_SOCKET];

@@ -53,7 +53,7 @@ fn find_all_clean(mut opener: Opener) {
                 let done = OpenerToClient::Done(clean_totals(std::mem::take(&mut found)));
                 opener.send(&done, &[]).unwrap();
             }
-            ClientToOpener::Waiting => {}
+            ClientToOpener::Waiting | ClientToOpener::PathTargets(_) => {}
         }
     }
 }
@@ -201,7 +201,9 @@ fn totals_that_disagree_with_the_reports_are_no_good_end() {
         while let Ok((message, _)) = opener.receive() {
             match message {
                 ClientToOpener::Start(_) => opener.send(&accepted(), &[]).unwrap(),
-                ClientToOpener::Targets(_) | ClientToOpener::Waiting => {}
+                ClientToOpener::Targets(_)
+                | ClientToOpener::PathTargets(_)
+                | ClientToOpener::Waiting => {}
                 ClientToOpener::End => {
                     let done = OpenerToClient::Done(clean_totals(3));
                     opener.send(&done, &[]).unwrap();

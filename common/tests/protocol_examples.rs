@@ -7,7 +7,9 @@ use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Report, ScanO
 use fdbroker_common::generation::GenerationId;
 use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
 use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
-use fdbroker_common::opener_link::{BrokerToOpener, Identity, OpenerToBroker};
+use fdbroker_common::opener_link::{
+    BrokerToOpener, Identity, Limits, OpenerToBroker, Subjects, TreeGrant,
+};
 use fdbroker_common::outcome::{Failure, Outcome, SkipReason};
 use fdbroker_common::probe::Act;
 use fdbroker_common::refusal::Refusal;
@@ -87,6 +89,11 @@ fn the_exchange_on_the_page_is_what_the_code_says() {
 }
 
 #[test]
+fn a_path_is_written_as_the_page_says() {
+    assert_eq!(bytes(&trees()), [1, 0x31, 1, 0, 0, 1, 0, 4, b'/', b's', b'r', b'v', 0, 0]);
+}
+
+#[test]
 fn the_exchange_on_the_page_can_be_read() {
     for line in exchange() {
         let mut words = line.split(' ');
@@ -120,12 +127,22 @@ fn client_rows() -> Vec<Row> {
         row("Targets", &ClientToOpener::Targets(vec![target(0, "")])),
         row("End", &ClientToOpener::End),
         row("Waiting", &ClientToOpener::Waiting),
+        row("PathTargets", &ClientToOpener::PathTargets(vec![target(0, "/srv")])),
         row("Refused", &OpenerToClient::Refused(Refusal::NoScanner)),
         row("Accepted", &OpenerToClient::Accepted { generation: GENERATION, rules: 0 }),
         row("Reports", &OpenerToClient::Reports(vec![report])),
         row("Progress", &OpenerToClient::Progress(Totals::default())),
         row("Done", &OpenerToClient::Done(Totals::default())),
     ]
+}
+
+fn trees() -> BrokerToOpener {
+    BrokerToOpener::Trees(TreeGrant {
+        subjects: Subjects::default(),
+        trees: vec!["/srv".into()],
+        except: Vec::new(),
+        hard_links: false,
+    })
 }
 
 fn opener_rows() -> Vec<Row> {
@@ -138,7 +155,15 @@ fn opener_rows() -> Vec<Row> {
         row("Ready", &WorkerToOpener::Ready(GENERATION)),
         row("Answers", &WorkerToOpener::Answers(vec![answer])),
         row("Groups", &BrokerToOpener::Groups(vec![0])),
-        row("Become", &BrokerToOpener::Become { identity: Identity::Unchanged, scanner_uid: 1 }),
+        row("Trees", &trees()),
+        row(
+            "Become",
+            &BrokerToOpener::Become {
+                identity: Identity::Unchanged,
+                scanner_uid: 1,
+                limits: Limits::default(),
+            },
+        ),
         row("Serve", &BrokerToOpener::Serve),
         row("Idle", &OpenerToBroker::Idle),
         row(

@@ -8,7 +8,7 @@ use fdbroker_common::limits::{
     BATCH_FILES_MAX, EXCLUDES_MAX, MESSAGE_BYTES_MAX, PATH_BYTES_MAX, PROTOCOL_VERSION,
     TARGETS_PER_MESSAGE_MAX,
 };
-use fdbroker_common::opener_link::{BrokerToOpener, Identity, OpenerToBroker};
+use fdbroker_common::opener_link::{BrokerToOpener, Identity, Limits, OpenerToBroker};
 use fdbroker_common::scanner_link::{
     BrokerToSupervisor, BrokerToTemplate, SupervisorToBroker, TemplateToBroker,
 };
@@ -163,7 +163,10 @@ fn every_bound_holds_on_both_sides() {
         assert!(decode::<ClientToOpener>(&raw).is_err() || raw.len() > MESSAGE_BYTES_MAX);
     }
     let root = Identity::Caller { uid: 0, gid: 0 };
-    assert!(bytes(&BrokerToOpener::Become { identity: root, scanner_uid: 1 }).is_err());
+    let limits = Limits::default();
+    for identity in [root, Identity::ReadAll { uid: 0 }, Identity::Granted { uid: 0 }] {
+        assert!(bytes(&BrokerToOpener::Become { identity, scanner_uid: 1, limits }).is_err());
+    }
     assert!(bytes(&BrokerToOpener::Groups(Vec::new())).is_err());
 }
 

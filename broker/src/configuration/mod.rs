@@ -27,7 +27,7 @@ use std::process::ExitStatus;
 use clap::Parser;
 use fdbroker_common::channel::Channel;
 use fdbroker_common::stdio::take_channel;
-use landlock::Scope;
+use landlock::{BitFlags, Scope};
 use nix::unistd::Uid;
 
 use crate::root::settings::{BrokerToConfiguration, OWN_UIDS, Settings};
@@ -50,7 +50,7 @@ pub fn run() -> Result<(), String> {
     }
     privilege::become_reader(*OWN_UIDS.end()).map_err(text)?;
     let scope = Scope::AbstractUnixSocket | Scope::Signal;
-    fence::read_only(scope).and_then(fence::enforce).map_err(text)?;
+    fence::read_only(BitFlags::EMPTY, scope).and_then(fence::enforce).map_err(text)?;
     let name = OsString::from("fdbroker");
     let args = Args::parse_from(std::iter::once(name).chain(std::env::args_os().skip(2)));
     match decide(args, 0)? {

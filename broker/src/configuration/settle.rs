@@ -139,12 +139,14 @@ fn identities(
     let is_free =
         |uid: &u32| *uid != scanner.0 && matches!(User::from_uid(Uid::from_raw(*uid)), Ok(None));
     let mut free = OWN_UIDS.rev().filter(is_free);
-    let (Some(reader_uid), Some(dispatcher)) = (free.next(), free.next()) else {
-        let text = "no two free user ids from 65520 to 65531; free some";
+    let (Some(reader_uid), Some(dispatcher), Some(granted_uid)) =
+        (free.next(), free.next(), free.next())
+    else {
+        let text = "no three free user ids from 65520 to 65531; free some";
         findings.problems.push(Problem::general(text));
         return None;
     };
-    Some((Mode::System { scanner, reader_uid }, Some(dispatcher)))
+    Some((Mode::System { scanner, reader_uid, granted_uid }, Some(dispatcher)))
 }
 
 fn runtime_dir(

@@ -2,7 +2,7 @@
 //!
 //! A fresh process that is root only until it has been told whom to serve; then it has the caller's
 //! uid, gid and groups and no capability (or, for callers who may read everything, a uid of its own
-//! with `DAC_READ_SEARCH`), and its own fence. It parses what the client says, resolves, walks, opens
+//! with `DAC_READ_SEARCH`, for granted trees fenced to these), and its own fence. It parses what the client says, resolves, walks, opens
 //! and passes descriptors to the workers lent to it, one client at a time. It writes no file,
 //! starts nothing, connects to nothing, and never reads a file that is scanned.
 
@@ -10,6 +10,7 @@ pub mod batch;
 pub mod exclude;
 pub mod filesystem;
 pub mod fleet;
+pub mod grants;
 pub mod lending;
 pub mod open;
 pub mod patience;
@@ -26,12 +27,13 @@ use std::rc::Rc;
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::lease_link::{DispatcherToOpener, OpenerToDispatcher};
 use fdbroker_common::limits::GROUPS_MAX;
-use fdbroker_common::opener_link::{BrokerToOpener, Identity, OpenerToBroker};
+use fdbroker_common::opener_link::{BrokerToOpener, Identity, Limits, OpenerToBroker, TreeGrant};
 use fdbroker_common::stdio::take_channel;
 
 use crate::confine;
 use crate::root::privilege;
 use crate::root::sanitize::ignore_requests_to_end;
+use grants::GrantedTrees;
 use open::OpenContext;
 use session::Session;
 
@@ -50,14 +52,19 @@ pub type DispatcherChannel = Channel<OpenerToDispatcher, DispatcherToOpener>;
 pub fn run() -> io::Result<()> {
     ignore_requests_to_end()?;
     let mut broker: BrokerChannel = take_channel()?;
-    let (lease_link, scanner_uid) = become_told(&mut broker)?;
+    let Told { lease_link, scanner_uid, limits, trees } = become_told(&mut broker)?;
     let dispatcher = DispatcherChannel::adopt(lease_link)?;
-    let context = Rc::new(OpenContext::new()?);
+    let trees = trees.map(GrantedTrees::open);
+    let context = OpenContext::new()?;
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::prctl::set_name(c"fdb-opener")?;
     // From here on a stranger's bytes are parsed: nothing of ours leads to the log any more.
     nix::unistd::dup2_stderr(std::fs::File::options().write(true).open("/dev/null")?)?;
-    confine::opener()?;
+    match &trees {
+        Some(trees) => confine::granted_opener(trees.directories())?,
+        None => confine::opener()?,
+    }
+    let context = Rc::new(context.bounded(limits).granting(trees));
     broker.set_nonblocking(true)?;
     dispatcher.set_nonblocking(true)?;
     match Session::new((broker, dispatcher), scanner_uid, context).serve() {
@@ -66,28 +73,42 @@ pub fn run() -> io::Result<()> {
     }
 }
 
+/// What an opener is told before it serves.
+struct Told {
+    lease_link: OwnedFd,
+    scanner_uid: u32,
+    limits: Limits,
+    /// Only for an opener that serves a grant.
+    trees: Option<Vec<TreeGrant>>,
+}
+
 /// Hears whom to serve, becomes that, and cannot go back.
-fn become_told(broker: &mut BrokerChannel) -> io::Result<(OwnedFd, u32)> {
+fn become_told(broker: &mut BrokerChannel) -> io::Result<Told> {
     let mut groups = Vec::new();
-    let (identity, scanner_uid, lease_link) = loop {
+    let mut grants = Vec::new();
+    let (identity, scanner_uid, limits, lease_link) = loop {
         let (message, mut link) = broker.receive().map_err(io::Error::other)?;
         match (message, link.pop()) {
+            (BrokerToOpener::Trees(grant), None) => grants.push(grant),
             (BrokerToOpener::Groups(more), None) if groups.len() <= GROUPS_MAX => {
                 groups.extend(more)
             }
-            (BrokerToOpener::Become { identity, scanner_uid }, Some(link)) => {
-                break (identity, scanner_uid, link);
+            (BrokerToOpener::Become { identity, scanner_uid, limits }, Some(link))
+                if matches!(identity, Identity::Granted { .. }) != grants.is_empty() =>
+            {
+                break (identity, scanner_uid, limits, link);
             }
             _ => return Err(io::Error::other("the broker broke the protocol")),
         }
     };
     match identity {
         Identity::Caller { uid, gid } => privilege::become_user(uid, gid, &groups)?,
-        Identity::ReadAll { uid } => privilege::become_reader(uid)?,
+        Identity::ReadAll { uid } | Identity::Granted { uid } => privilege::become_reader(uid)?,
         Identity::Unchanged if nix::unistd::geteuid().is_root() => {
             return Err(io::Error::other("an opener never works as root"));
         }
         Identity::Unchanged => privilege::clear_capabilities()?,
     }
-    Ok((lease_link, scanner_uid))
+    let trees = (!grants.is_empty()).then_some(grants);
+    Ok(Told { lease_link, scanner_uid, limits, trees })
 }

@@ -14,6 +14,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use fdbroker_common::limits::{OPEN_DIRECTORIES_MAX, TARGETS_PER_MESSAGE_MAX};
+use fdbroker_common::opener_link::Limits;
 use fdbroker_common::outcome::{Change, Failure, Outcome};
 use fdbroker_common::stamp::Stamp;
 use rustix::fs::{
@@ -23,6 +24,7 @@ use rustix::io::Errno;
 use rustix::path::DecInt;
 use rustix::process::{Resource, geteuid, getrlimit};
 
+use super::grants::GrantedTrees;
 use node::{About, DirectoryNode, Node, ObjectId, Openable, RegularNode};
 
 /// How often a reopen is tried that a lease or a signal prevents. The pauses double from one
@@ -32,12 +34,15 @@ const REOPEN_ATTEMPTS_MAX: u32 = 5;
 /// Descriptors for anything but files on their way to workers: links, targets, directories, one look-up.
 const OTHER_DESCRIPTORS: usize = 2 * TARGETS_PER_MESSAGE_MAX + OPEN_DIRECTORIES_MAX + 32;
 
-/// What every opening needs: a verified /proc/self/fd, the own user id and the limit on open files.
+/// What every opening needs: a verified /proc/self/fd, the own user id, and limits; and the trees to which
+/// it is restricted, if it is.
 #[derive(Debug)]
 pub struct OpenContext {
     descriptors: OwnedFd,
     uid: u32,
     descriptors_max: usize,
+    limits: Limits,
+    granted: Option<GrantedTrees>,
 }
 
 /// A regular file of a real file system, opened read-only as the caller. Only this can be sent to a
@@ -85,12 +90,39 @@ impl OpenContext {
         }
         let limit = getrlimit(Resource::Nofile).current;
         let descriptors_max = limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
-        Ok(Self { descriptors, uid: geteuid().as_raw(), descriptors_max })
+        let (uid, limits) = (geteuid().as_raw(), Limits::default());
+        Ok(Self { descriptors, uid, descriptors_max, limits, granted: None })
     }
 
-    /// How many files may be open for so many workers, so that the limit is never reached.
+    /// The same for a caller who may take no more than this.
+    #[must_use]
+    pub fn bounded(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The same for targets that are named beneath these trees, if there are any.
+    #[must_use]
+    pub fn granting(self, trees: Option<GrantedTrees>) -> Self {
+        let held = trees.as_ref().map_or(0, GrantedTrees::len);
+        let descriptors_max = self.descriptors_max.saturating_sub(held);
+        Self { granted: trees, descriptors_max, ..self }
+    }
+
+    /// What the caller may take.
+    pub(in crate::opener) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The trees beneath which targets are named; none if they are descriptors.
+    pub(in crate::opener) fn granted(&self) -> Option<&GrantedTrees> {
+        self.granted.as_ref()
+    }
+
+    /// How many files may be open for so many workers, so that no limit is ever exceeded.
     pub(in crate::opener) fn files_max(&self, workers: usize) -> usize {
-        self.descriptors_max.saturating_sub(OTHER_DESCRIPTORS).saturating_sub(workers).max(1)
+        let room = self.descriptors_max.saturating_sub(OTHER_DESCRIPTORS).saturating_sub(workers);
+        let told = usize::try_from(self.limits.files_in_flight).ok().filter(|files| *files > 0);
+        room.min(told.unwrap_or(usize::MAX)).max(1)
     }
 
     /// Opens a file for reading.

@@ -33,9 +33,12 @@ pub struct Scan {
     options: ScanOptions,
     walk_options: Rc<WalkOptions>,
     context: Rc<OpenContext>,
-    targets: VecDeque<(Target, OwnedFd)>,
+    /// With descriptors, or none of them if they are looked up by name.
+    targets: VecDeque<(Target, Option<OwnedFd>)>,
     all_told: bool,
     walk: Option<(u32, Rc<[u8]>, Walk)>,
+    /// Bytes of all files that were opened to be scanned.
+    bytes: u64,
     /// Files that wait for a worker.
     pub queue: Queue,
     /// What has become of files so far.
@@ -52,7 +55,8 @@ impl Scan {
         root: Option<OwnedFd>,
         context: Rc<OpenContext>,
     ) -> Result<Self, Refusal> {
-        if root.is_some_and(|root| !is_our_root(&root)) {
+        let no_links = options.follow_links && context.granted().is_some();
+        if no_links || root.is_some_and(|root| !is_our_root(&root)) {
             return Err(Refusal::ForeignRoot);
         }
         let excludes = Excludes::new(&options.excludes).map_err(|_| Refusal::BadPattern)?;
@@ -68,6 +72,7 @@ impl Scan {
             targets: VecDeque::new(),
             all_told: false,
             walk: None,
+            bytes: 0,
             queue: Queue::default(),
             totals: Totals::default(),
         })
@@ -76,24 +81,37 @@ impl Scan {
     /// Time that one file may take.
     #[must_use]
     pub fn file_deadline(&self) -> Duration {
-        match self.options.file_deadline_s {
-            0 => FILE_DEADLINE_DEFAULT,
+        let most = match self.context.limits().file_deadline_s {
+            0 => FILE_DEADLINE_MAX,
             seconds => Duration::from_secs(u64::from(seconds)).min(FILE_DEADLINE_MAX),
+        };
+        match self.options.file_deadline_s {
+            0 => FILE_DEADLINE_DEFAULT.min(most),
+            seconds => Duration::from_secs(u64::from(seconds)).min(most),
         }
     }
 
     /// Largest file that is read.
     #[must_use]
     pub fn file_bytes_max(&self) -> u64 {
-        match self.options.file_bytes_max {
-            0 => FILE_BYTES_MAX,
-            bytes => bytes.min(FILE_BYTES_MAX),
-        }
+        let told = [self.options.file_bytes_max, self.context.limits().file_bytes_max];
+        told.into_iter().filter(|bytes| *bytes > 0).fold(FILE_BYTES_MAX, u64::min)
     }
 
     /// More targets.
     pub fn add(&mut self, targets: Vec<Target>, descriptors: Vec<OwnedFd>) {
-        self.targets.extend(targets.into_iter().zip(descriptors));
+        self.targets.extend(targets.into_iter().zip(descriptors.into_iter().map(Some)));
+    }
+
+    /// More targets, which are looked up by name.
+    pub fn add_named(&mut self, targets: Vec<Target>) {
+        self.targets.extend(targets.into_iter().map(|target| (target, None)));
+    }
+
+    /// Whether targets are looked up by name, beneath granted trees, and never descriptors.
+    #[must_use]
+    pub fn takes_names(&self) -> bool {
+        self.context.granted().is_some()
     }
 
     /// No more targets.
@@ -168,11 +186,18 @@ impl Scan {
 
     fn found(&mut self, pending: Pending, client: &mut Client) {
         let size = pending.size();
-        if size > self.file_bytes_max() {
-            let outcome = Outcome::Incomplete { limit: Limit::FileSize, read: 0, total: size };
-            return self.report(client, (pending.target, pending.path), size, 0, outcome);
-        }
-        self.queue.push(pending);
+        let bytes = self.bytes.saturating_add(size);
+        let bytes_max = self.context.limits().scan_bytes;
+        let limit = if size > self.file_bytes_max() {
+            Limit::FileSize
+        } else if bytes_max > 0 && bytes > bytes_max {
+            Limit::ScanSize
+        } else {
+            self.bytes = bytes;
+            return self.queue.push(pending);
+        };
+        let outcome = Outcome::Incomplete { limit, read: 0, total: size };
+        self.report(client, (pending.target, pending.path), size, 0, outcome);
     }
 
     /// A worker has answered.

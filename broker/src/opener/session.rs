@@ -273,8 +273,15 @@ impl Session {
                         Err(refusal) => return Err(self.refuse(refusal)),
                     }
                 }
-                (ClientToOpener::Targets(targets), Some(scan)) if scan.takes_targets() => {
+                (ClientToOpener::Targets(targets), Some(scan))
+                    if scan.takes_targets() && !scan.takes_names() =>
+                {
                     scan.add(targets, descriptors)
+                }
+                (ClientToOpener::PathTargets(targets), Some(scan))
+                    if scan.takes_targets() && scan.takes_names() =>
+                {
+                    scan.add_named(targets)
                 }
                 (ClientToOpener::End, Some(scan)) if scan.takes_targets() => scan.all_told(),
                 (ClientToOpener::Waiting, Some(_)) => {}

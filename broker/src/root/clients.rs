@@ -13,14 +13,14 @@ use fdbroker_common::channel::ChannelError;
 use fdbroker_common::fdpass;
 use fdbroker_common::limits::{
     CONNECTIONS_WAITING_MAX, CONNECTIONS_WAITING_PER_UID_MAX, MESSAGES_PER_TURN, OPENER_IDLE,
-    OPENERS_FOR_ROOT, OPENERS_MAX, OPENERS_PER_UID_MAX,
+    OPENERS_FOR_ROOT, OPENERS_MAX,
 };
 use fdbroker_common::opener_link::BrokerToOpener;
 use fdbroker_common::refusal::Refusal;
 use log::{debug, error, warn};
 
 use super::peer::Peer;
-use super::policy::{Authorization, Grant, authorise};
+use super::policy::{Access, Authorization, Grant, authorise};
 use super::shares::may_take;
 use super::spawn::{self, OpenerChannel};
 use super::{Broker, End};
@@ -50,7 +50,7 @@ pub struct Waiting {
 
 impl Broker {
     /// Decides on one new connection.
-    pub(super) fn admit(&mut self, connection: OwnedFd) {
+    pub(super) fn admit(&mut self, access: Access, connection: OwnedFd) {
         let peer = match Peer::of(&connection) {
             Ok(peer) => peer,
             Err(error) => {
@@ -59,17 +59,17 @@ impl Broker {
             }
         };
         let Peer { uid, gid, pid, .. } = peer;
-        match authorise(&peer, self.settings.mode) {
-            Authorization::Allowed(_) if !self.may_serve(uid) && !self.may_wait(uid) => {
+        match authorise(&peer, access, self.settings.mode, &self.settings.policy) {
+            Authorization::Allowed(grant) if !self.may_serve(&grant) && !self.may_wait(uid) => {
                 debug!("connection: uid {uid} gid {gid} pid {pid} refused: too many wait");
                 self.refuse(connection, Refusal::TooManyConnections);
             }
             Authorization::Allowed(grant) => {
-                debug!("connection: uid {uid} gid {gid} pid {pid} allowed");
+                debug!("connection: uid {uid} gid {gid} pid {pid} allowed: {access:?}");
                 self.waiting.push_back(Waiting { connection, grant: Rc::new(grant) });
             }
             Authorization::Denied(refusal) => {
-                warn!("connection: uid {uid} gid {gid} pid {pid} denied: {refusal:?}");
+                warn!("connection: uid {uid} gid {gid} pid {pid} denied: {access:?}, {refusal:?}");
                 self.refuse(connection, refusal);
             }
         }
@@ -81,19 +81,20 @@ impl Broker {
     }
 
     /// Whether this user may have another opener at work. An idle one counts for nobody: it makes room.
-    fn may_serve(&self, uid: u32) -> bool {
+    fn may_serve(&self, grant: &Grant) -> bool {
+        let uid = grant.caller_uid();
         let busy = self.openers.values().filter(|opener| opener.busy);
         let busy = busy.map(|opener| opener.grant.caller_uid());
         // Openers that were killed but hang in the kernel count until they are gone.
         let hanging = self.children.iter().map(|(_, owner)| *owner);
         let all = if uid == 0 { OPENERS_MAX } else { OPENERS_MAX - OPENERS_FOR_ROOT };
-        may_take(uid, busy.chain(hanging), all, OPENERS_PER_UID_MAX)
+        may_take(uid, busy.chain(hanging), all, grant.connections_max())
     }
 
     /// Hands waiting connections to openers, as far as the shares of their users allow.
     pub(super) fn hand_over(&mut self) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if !self.may_serve(waiting.grant.caller_uid()) {
+            if !self.may_serve(&waiting.grant) {
                 self.waiting.push_back(waiting);
                 continue;
             }

@@ -8,8 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -54,17 +54,18 @@ const OLDER: &[i64] = calls![
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[i64] = &[];
 
-/// Rules that refuse every access to files but reading, TCP, and what `scope` names.
+/// Rules that refuse every access to files but reading, TCP, and what `also` and `scope` name.
 ///
-/// Reading is not handled: it stays what the kernel grants the identity, on every mount, and in every
-/// mount namespace that a passed descriptor may come from.
+/// Unless `also` names it, reading is not handled: it stays what the kernel grants the identity, on every mount,
+/// and in every mount namespace that a passed descriptor may come from.
 ///
 /// # Errors
 /// When the kernel has no Landlock.
-pub fn read_only(scope: landlock::BitFlags<Scope>) -> io::Result<RulesetCreated> {
+pub fn read_only(also: BitFlags<AccessFs>, scope: BitFlags<Scope>) -> io::Result<RulesetCreated> {
+    let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(LANDLOCK) & !(AccessFs::ReadFile | AccessFs::ReadDir))
+        .handle_access((AccessFs::from_all(LANDLOCK) & !reading) | also)
         .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK)))
         .and_then(|rules| rules.scope(scope))
         .and_then(Ruleset::create)
@@ -89,10 +90,10 @@ pub fn enforce(rules: RulesetCreated) -> io::Result<()> {
 /// # Errors
 /// As [`enforce`], and when seccomp refuses.
 pub fn confine(exec: &[impl AsFd], sockets: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let add = |rules: RulesetCreated, fd: BorrowedFd<'_>, access: landlock::BitFlags<AccessFs>| {
+    let add = |rules: RulesetCreated, fd: BorrowedFd<'_>, access: BitFlags<AccessFs>| {
         rules.add_rule(PathBeneath::new(fd, access)).map_err(io::Error::other)
     };
-    let mut rules = read_only(Scope::AbstractUnixSocket.into())?;
+    let mut rules = read_only(BitFlags::EMPTY, Scope::AbstractUnixSocket.into())?;
     for file in exec {
         rules = add(rules, file.as_fd(), AccessFs::Execute.into())?;
     }

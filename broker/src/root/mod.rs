@@ -40,6 +40,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
 use clients::{Opener, OpenerId, Waiting};
 use listen::RuntimeDir;
+use policy::Access;
 use settings::Settings;
 use spawn::DispatcherChannel;
 
@@ -75,7 +76,8 @@ pub struct Broker {
     executable: Option<File>,
     dir: Option<RuntimeDir>,
     signals: SignalFd,
-    clients: Option<OwnedFd>,
+    /// Listening, once scans can be served.
+    clients: Vec<(Access, OwnedFd)>,
     /// Given up for a moment, so that a connection can be refused when there is no other descriptor.
     spare: Option<OwnedFd>,
     /// The connection of a private broker, until scans can be served.
@@ -112,7 +114,7 @@ impl Broker {
         let dir = dir.map(|path| RuntimeDir::claim(path, settings.is_system())).transpose()?;
         let mut sockets = Vec::new();
         if let Some(dir) = &dir {
-            dir.remove(paths::CLIENT_SOCKET);
+            paths::SOCKETS.into_iter().for_each(|name| dir.remove(name));
             sockets.push(dir.listen(paths::SCANNER_SOCKET, settings.is_system())?);
             sockets.push(dir.listen(paths::ADMIN_SOCKET, false)?);
         }
@@ -127,7 +129,7 @@ impl Broker {
             dir,
             spare,
             signals,
-            clients: None,
+            clients: Vec::new(),
             private,
             dispatcher,
             waiting: VecDeque::new(),
@@ -153,7 +155,7 @@ impl Broker {
             self.wait()?.into_iter().for_each(|id| self.hear_opener(id));
             self.hear_signals();
             self.hear_dispatcher();
-            self.accept();
+            (0..self.clients.len()).for_each(|nth| self.accept(nth));
         }
     }
 
@@ -162,7 +164,7 @@ impl Broker {
     fn wait(&mut self) -> io::Result<Vec<OpenerId>> {
         let openers = self.openers.values().map(|opener| opener.channel.as_fd());
         let others = [self.signals.as_fd(), self.dispatcher.as_fd()];
-        let heard = openers.chain(others).chain(self.clients.as_ref().map(AsFd::as_fd));
+        let heard = openers.chain(others).chain(self.clients.iter().map(|(_, fd)| fd.as_fd()));
         let unheard = self.waiting.iter().map(|waiting| waiting.connection.as_fd());
         let unheard = unheard.map(|fd| PollFd::new(fd, PollFlags::empty()));
         let mut fds: Vec<PollFd<'_>> =
@@ -255,41 +257,46 @@ impl Broker {
         }
     }
 
-    /// The client socket appears with the first scanner that is ready: whoever finds it is served.
+    /// The client sockets appear with the first scanner that is ready: whoever finds one is served.
     fn open_client_socket(&mut self) {
         if let Some(connection) = self.private.take() {
-            self.admit(connection);
+            self.admit(Access::Own, connection);
         }
-        if let (Some(dir), None) = (&self.dir, &self.clients) {
-            match dir.listen(paths::CLIENT_SOCKET, self.settings.is_system()) {
-                Ok(socket) => self.clients = Some(socket),
+        if let (Some(dir), true) = (&self.dir, self.clients.is_empty()) {
+            let system = self.settings.is_system();
+            let granted = (Access::Granted, paths::GRANTED_SOCKET);
+            let granted = self.settings.policy.grants.first().map(|_| granted);
+            // The other one last: who finds that finds both.
+            let sockets = granted.into_iter().chain([(Access::Own, paths::CLIENT_SOCKET)]);
+            match sockets.map(|(access, name)| Ok((access, dir.listen(name, system)?))).collect() {
+                Ok(sockets) => self.clients = sockets,
                 Err(reason) => self.finish(End::Failed(reason)),
             }
             info!("serving");
         }
     }
 
-    fn accept(&mut self) {
+    fn accept(&mut self, nth: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
-            match self.accept_one() {
-                Ok(connection) => self.admit(connection),
+            match self.accept_one(nth) {
+                Ok((access, connection)) => self.admit(access, connection),
                 Err(Errno::AGAIN) => return,
-                Err(error) => return self.turn_away(error),
+                Err(error) => return self.turn_away(nth, error),
             }
         }
     }
 
-    fn accept_one(&self) -> rustix::io::Result<OwnedFd> {
-        let socket = self.clients.as_ref().ok_or(Errno::AGAIN)?;
-        accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+    fn accept_one(&self, nth: usize) -> rustix::io::Result<(Access, OwnedFd)> {
+        let (access, socket) = self.clients.get(nth).ok_or(Errno::AGAIN)?;
+        Ok((*access, accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?))
     }
 
     /// Accepts in the place of the spare descriptor, to say that there is no other. The kernel may ask for
     /// one even when nobody waits to be accepted.
-    fn turn_away(&mut self, why: Errno) {
+    fn turn_away(&mut self, nth: usize, why: Errno) {
         self.spare = None;
-        match self.accept_one() {
-            Ok(client) => {
+        match self.accept_one(nth) {
+            Ok((_, client)) => {
                 error!("a connection was refused: {why}");
                 self.refuse(client, Refusal::Overloaded);
             }
@@ -302,8 +309,7 @@ impl Broker {
     /// Everything that we started ends with us.
     fn close(&mut self) {
         if let Some(dir) = &self.dir {
-            let sockets = [paths::CLIENT_SOCKET, paths::SCANNER_SOCKET, paths::ADMIN_SOCKET];
-            sockets.into_iter().for_each(|name| dir.remove(name));
+            paths::SOCKETS.into_iter().for_each(|name| dir.remove(name));
         }
         for id in self.openers.keys().copied().collect::<Vec<_>>() {
             self.drop_opener(id, "the broker ends");

@@ -3,6 +3,7 @@
 //! Runs in the broker. Command line, configuration file and user database are read by a process of
 //! their own (`configuration`), which root only starts and hears: no text is parsed as uid 0.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::process::{ExitStatus, id};
@@ -29,6 +30,8 @@ pub enum Mode {
         scanner: (u32, u32),
         /// User id of the opener for callers who may read everything.
         reader_uid: u32,
+        /// User id of openers for granted trees.
+        granted_uid: u32,
     },
     /// One ordinary user's own.
     Personal {
@@ -99,10 +102,11 @@ impl Message for Settings {
     /// Who must not be root is not, whoever says so.
     fn check(&self) -> Result<(), WireError> {
         let holds = match (self.mode, self.plan.uid) {
-            (Mode::System { scanner: (uid, gid), reader_uid }, Some(dispatcher)) => {
-                let ours = [reader_uid, dispatcher].iter().all(|uid| OWN_UIDS.contains(uid));
-                let apart = uid != reader_uid && uid != dispatcher && reader_uid != dispatcher;
-                uid != 0 && gid != 0 && uid == self.plan.scanner_uid && ours && apart
+            (Mode::System { scanner: (uid, gid), reader_uid, granted_uid }, Some(dispatcher)) => {
+                let ours = BTreeSet::from([reader_uid, granted_uid, dispatcher]);
+                let apart = ours.len() == 3 && ours.iter().all(|uid| OWN_UIDS.contains(uid));
+                let scanner = uid != 0 && gid != 0 && uid == self.plan.scanner_uid;
+                scanner && apart && !ours.contains(&uid)
             }
             (Mode::Personal { uid }, None) => uid != 0 && uid == self.plan.scanner_uid,
             _ => false,
@@ -131,7 +135,7 @@ mod tests {
             workers: 2,
             log_level: 3,
         };
-        let mode = Mode::System { scanner, reader_uid };
+        let mode = Mode::System { scanner, reader_uid, granted_uid: 65_529 };
         let policy = Policy::default();
         Settings { mode, runtime_dir: None, rules: None, plan, policy, audit: None }
     }
@@ -153,6 +157,12 @@ mod tests {
         for settings in refused {
             assert_eq!(settings.check(), Err(WireError::Bound("users")), "{settings:?}");
         }
+        for granted in [0, 1000, 65_530, 65_531, 65_532] {
+            let mut other = settings(nobody, 65_531, Some(65_530));
+            other.mode = Mode::System { scanner: nobody, reader_uid: 65_531, granted_uid: granted };
+            assert!(other.check().is_err(), "{granted}");
+        }
+        assert!(settings((65_529, 65_534), 65_531, Some(65_530)).check().is_err());
         let mut other = settings(nobody, 65_531, Some(65_530));
         other.plan.scanner_uid = 0;
         assert!(other.check().is_err());

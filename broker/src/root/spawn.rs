@@ -10,8 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use fdbroker_common::channel::Channel;
-use fdbroker_common::limits::GROUPS_PER_MESSAGE_MAX;
 use fdbroker_common::opener_link::{BrokerToOpener, OpenerToBroker};
+use fdbroker_common::wire::Message;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::launch;
@@ -70,14 +70,10 @@ pub fn opener(grant: &Grant, scanner_uid: u32) -> io::Result<(Child, OpenerChann
     ours.set_nonblocking(true)?;
     let title = format!("fdbroker: opener for uid {}", grant.caller_uid());
     let child = role(&title, opener::ROLE, theirs).spawn()?;
-    let groups = grant.groups().chunks(GROUPS_PER_MESSAGE_MAX);
-    let told = groups
-        .map(|groups| BrokerToOpener::Groups(groups.to_vec()))
-        .try_for_each(|message| ours.send(&message, &[]))
-        .and_then(|()| {
-            let told = BrokerToOpener::Become { identity: grant.identity(), scanner_uid };
-            ours.send(&told, &[lease_of_opener.as_fd()])
-        });
+    let link = [lease_of_opener.as_fd()];
+    let told = grant.messages(scanner_uid).try_for_each(|message| {
+        ours.send(&message, link.get(..message.descriptors()).unwrap_or_default())
+    });
     if let Err(error) = told {
         end(child);
         return Err(io::Error::other(error));

@@ -17,6 +17,9 @@ pub(super) fn advice(outcome: &Outcome) -> Option<&'static str> {
         Outcome::Incomplete { limit: Limit::Memory, .. } => {
             "the scanner has too little memory for it; ask the administrator of the broker"
         }
+        Outcome::Incomplete { limit: Limit::ScanSize, .. } => {
+            "not read at all: the administrator bounds what one scan may read; scan it by itself"
+        }
         Outcome::Unstable(Change::Vanished) => {
             "it was removed or replaced; scan again if it is back"
         }

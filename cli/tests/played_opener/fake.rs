@@ -134,7 +134,7 @@ pub fn serve(mut opener: Opener, mut decide: impl FnMut(&WireTarget, &OwnedFd) -
                 let done = OpenerToClient::Done(std::mem::take(&mut totals));
                 opener.send(&done, &[]).unwrap();
             }
-            ClientToOpener::Waiting => {}
+            ClientToOpener::Waiting | ClientToOpener::PathTargets(_) => {}
         }
     }
 }

@@ -28,7 +28,7 @@ fn leaves_after(decide: impl Fn(&Target) -> Vec<Report> + Send + 'static) -> Scr
                         opener.send(&OpenerToClient::Reports(reports), &[]).unwrap();
                     }
                 }
-                ClientToOpener::Waiting => {}
+                ClientToOpener::Waiting | ClientToOpener::PathTargets(_) => {}
                 ClientToOpener::End => return,
             }
         }

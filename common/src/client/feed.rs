@@ -48,7 +48,7 @@ pub(super) enum Fed {
 struct Held {
     position: u64,
     name: Vec<u8>,
-    descriptor: OwnedFd,
+    descriptor: Option<OwnedFd>,
     origin: Origin,
 }
 
@@ -155,7 +155,11 @@ impl<S: TargetSource> Feed<S> {
             self.name_bytes = 0;
             let targets = std::mem::take(&mut self.targets);
             let descriptors = std::mem::take(&mut self.descriptors);
-            return Ok(Fed::Message((ClientToOpener::Targets(targets), descriptors)));
+            let message = match descriptors.is_empty() {
+                true => ClientToOpener::PathTargets(targets),
+                false => ClientToOpener::Targets(targets),
+            };
+            return Ok(Fed::Message((message, descriptors)));
         }
         if self.pending || !self.again.is_empty() {
             return Ok(Fed::Nothing);
@@ -170,11 +174,11 @@ impl<S: TargetSource> Feed<S> {
     fn repeat(&mut self, round: &mut Round, ready: &mut impl Extend<Event>) -> usize {
         let mut decided = 0;
         while decided < TARGETS_PER_MESSAGE_MAX
-            && self.has_room(0)
+            && self.targets.len() < TARGETS_PER_MESSAGE_MAX
             && let Some(id) = self.again.pop_front()
         {
             match round.reopen(id) {
-                Ok((name, _)) if !self.has_room(name.len()) => {
+                Ok((name, descriptor)) if !self.has_room(name.len(), descriptor.is_some()) => {
                     self.again.push_front(id);
                     break;
                 }
@@ -196,7 +200,11 @@ impl<S: TargetSource> Feed<S> {
         let (name, subject) = target.into_parts();
         match subject {
             Ok(descriptor) => {
-                let origin = if by_path { Origin::Path } else { self.kept(&descriptor) };
+                let origin = match &descriptor {
+                    None => Origin::Named,
+                    Some(_) if by_path => Origin::Path,
+                    Some(descriptor) => self.kept(descriptor),
+                };
                 self.held = Some(Held { position, name, descriptor, origin });
                 None
             }
@@ -218,10 +226,13 @@ impl<S: TargetSource> Feed<S> {
         Report { target: position, path: join(name, &[]), size: 0, outcome }
     }
 
-    /// Whether the message at hand has room for a target with a name of so many bytes.
-    fn has_room(&self, name_bytes: usize) -> bool {
+    /// Whether the message at hand has room for a target with a name of so many bytes, with or without a
+    /// descriptor as all others in it.
+    fn has_room(&self, name_bytes: usize, has_descriptor: bool) -> bool {
         let filled = self.name_bytes.saturating_add(name_bytes);
-        self.targets.len() < TARGETS_PER_MESSAGE_MAX
+        let same_kind = self.targets.is_empty() || self.descriptors.is_empty() != has_descriptor;
+        same_kind
+            && self.targets.len() < TARGETS_PER_MESSAGE_MAX
             && filled.saturating_add(2 * TARGET_OVERHEAD_BYTES) <= MESSAGE_BYTES_MAX
     }
 
@@ -230,7 +241,7 @@ impl<S: TargetSource> Feed<S> {
         let Some(held) = self.held.take() else {
             return Ok(());
         };
-        if !self.has_room(held.name.len()) || round.is_full() {
+        if !self.has_room(held.name.len(), held.descriptor.is_some()) || round.is_full() {
             self.held = Some(held);
             return Ok(());
         }
@@ -240,10 +251,10 @@ impl<S: TargetSource> Feed<S> {
         Ok(())
     }
 
-    fn pack(&mut self, id: u32, name: Vec<u8>, descriptor: OwnedFd) {
+    fn pack(&mut self, id: u32, name: Vec<u8>, descriptor: Option<OwnedFd>) {
         let bytes = name.len().saturating_add(TARGET_OVERHEAD_BYTES);
         self.name_bytes = self.name_bytes.saturating_add(bytes);
-        self.descriptors.push(descriptor);
+        self.descriptors.extend(descriptor);
         self.targets.push(WireTarget { id, name: name.into() });
     }
 }
@@ -259,6 +270,8 @@ impl<S> fmt::Debug for Feed<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::limits::PATH_BYTES_MAX;
 
@@ -307,6 +320,24 @@ mod tests {
         let sizes = rounds((0..70_000).map(|_| target(b"x".to_vec())));
         let each: Vec<usize> = sizes.iter().map(|round| round.iter().sum()).collect();
         assert_eq!(each, [32_768, 32_768, 4_464]);
+    }
+
+    #[test]
+    fn targets_with_and_without_descriptor_never_share_a_message() {
+        let named = || Target::granted(Path::new("/srv/x"));
+        let described = || target(b"x".to_vec());
+        let mut feed = Feed::new([named(), named(), described(), named()].into_iter());
+        let (mut round, mut sizes) = (Round::new(false, false), Vec::new());
+        while let Fed::Message((message, descriptors)) =
+            feed.next(&mut round, &mut Vec::new()).unwrap()
+        {
+            match message {
+                ClientToOpener::PathTargets(targets) => sizes.push((targets.len(), 0)),
+                ClientToOpener::Targets(targets) => sizes.push((targets.len(), descriptors.len())),
+                _ => break,
+            }
+        }
+        assert_eq!(sizes, [(2, 0), (1, 1), (1, 0)]);
     }
 
     #[test]

@@ -28,11 +28,16 @@ const ROUND_NAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) enum Origin {
     /// Its name is its path.
     Path,
+    /// The broker finds it by its name.
+    Named,
     /// By a duplicate of its descriptor.
     Kept(OwnedFd),
     /// Not at all.
     Gone,
 }
+
+/// Name and descriptor, if it has one.
+type Again = (Vec<u8>, Option<OwnedFd>);
 
 /// One target of the round; its id is its place in the list.
 #[derive(Debug)]
@@ -165,14 +170,15 @@ impl Round {
     }
 
     /// Opens a target once more. If that fails it is reported, unless it was.
-    pub(super) fn reopen(&mut self, id: u32) -> Result<(Vec<u8>, OwnedFd), Option<Report>> {
+    pub(super) fn reopen(&mut self, id: u32) -> Result<Again, Option<Report>> {
         let Some(known) = self.known(id) else {
             return Err(None);
         };
         let name = known.name.to_vec();
         let opened = match &known.origin {
             Origin::Path => Target::open(Path::new(OsStr::from_bytes(&name))).into_parts().1,
-            Origin::Kept(descriptor) => descriptor.try_clone().map_err(|error| {
+            Origin::Named => Ok(None),
+            Origin::Kept(descriptor) => descriptor.try_clone().map(Some).map_err(|error| {
                 let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
                 Outcome::Error(Failure::System(errno.raw_os_error()))
             }),

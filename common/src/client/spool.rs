@@ -150,7 +150,9 @@ mod tests {
         let (reader, mut writer) = pipe().unwrap();
         writer.write_all(content).unwrap();
         drop(writer);
-        Target::from_stream(reader.into(), b"-".to_vec(), bytes_max).into_parts()
+        let target = Target::from_stream(reader.into(), b"-".to_vec(), bytes_max);
+        let (name, subject) = target.into_parts();
+        (name, subject.map(|descriptor| descriptor.expect("a descriptor")))
     }
 
     #[test]

@@ -21,7 +21,8 @@ use crate::outcome::{Failure, Outcome};
 #[derive(Debug)]
 pub struct Target {
     name: Vec<u8>,
-    subject: Result<OwnedFd, Outcome>,
+    /// Without a descriptor: what the broker finds by that name.
+    subject: Result<Option<OwnedFd>, Outcome>,
     /// Whether opening its name as a path gives it once more.
     by_path: bool,
 }
@@ -42,7 +43,19 @@ impl Target {
         if name.len() > PATH_BYTES_MAX {
             return Self::decided(name, Outcome::Error(Failure::PathTooLong));
         }
-        Self { name, subject: Ok(descriptor), by_path: false }
+        Self { name, subject: Ok(Some(descriptor)), by_path: false }
+    }
+
+    /// Names what the broker is to look up beneath the trees that it grants: an absolute path, without
+    /// links, `.`, `..` and empty components. Only for [`Client::connect_granted`], and there the only kind.
+    ///
+    /// [`Client::connect_granted`]: super::Client::connect_granted
+    pub fn granted(path: &Path) -> Self {
+        let name = path.as_os_str().as_encoded_bytes().to_vec();
+        if name.len() > PATH_BYTES_MAX {
+            return Self::decided(name, Outcome::Error(Failure::PathTooLong));
+        }
+        Self { name, subject: Ok(None), by_path: false }
     }
 
     /// Copies a stream to its end into sealed memory; waits for it. See [`Spool`] for not waiting.
@@ -79,10 +92,10 @@ impl Target {
         Self::decided(name, outcome)
     }
 
-    /// Its descriptor, unless its outcome is known already.
+    /// Its descriptor, unless its outcome is known already or the broker looks it up.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.subject.as_ref().ok().map(AsFd::as_fd)
+        self.subject.as_ref().ok()?.as_ref().map(AsFd::as_fd)
     }
 
     /// Whether opening its name as a path gives it once more.
@@ -90,7 +103,7 @@ impl Target {
         self.by_path
     }
 
-    pub(super) fn into_parts(self) -> (Vec<u8>, Result<OwnedFd, Outcome>) {
+    pub(super) fn into_parts(self) -> (Vec<u8>, Result<Option<OwnedFd>, Outcome>) {
         (self.name, self.subject)
     }
 }
@@ -186,7 +199,7 @@ mod tests {
     fn bytes_in_memory_are_readable_and_cannot_be_changed() {
         let target = Target::from_bytes(b"content", b"x".to_vec());
         let (_, subject) = target.into_parts();
-        let mut file = std::fs::File::from(subject.unwrap());
+        let mut file = std::fs::File::from(subject.unwrap().unwrap());
         let mut content = String::new();
         file.read_to_string(&mut content).unwrap();
         assert_eq!(content, "content");

@@ -32,7 +32,7 @@ impl Bounds for ClientToOpener {
                 assert!(options.excludes.len() <= 256);
                 assert!(options.excludes.iter().all(|pattern| pattern.len() <= 1024));
             }
-            Self::Targets(targets) => {
+            Self::Targets(targets) | Self::PathTargets(targets) => {
                 assert!((1..=64).contains(&targets.len()));
                 assert!(targets.iter().all(|target| target.name.len() <= 40_960));
             }
@@ -84,8 +84,11 @@ impl Bounds for BrokerToOpener {
     fn assert_within(&self) {
         match self {
             Self::Groups(groups) => assert!((1..=8192).contains(&groups.len())),
+            Self::Trees(grant) => assert!(!grant.trees.is_empty()),
             Self::Become { identity, .. } => match identity {
-                Identity::Caller { uid, .. } | Identity::ReadAll { uid } => assert_ne!(*uid, 0),
+                Identity::Caller { uid, .. }
+                | Identity::ReadAll { uid }
+                | Identity::Granted { uid } => assert_ne!(*uid, 0),
                 Identity::Unchanged => {}
             },
             Self::Serve => {}

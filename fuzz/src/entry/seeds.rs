@@ -10,7 +10,9 @@ use fdbroker_common::client_link::{
 };
 use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
 use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
-use fdbroker_common::opener_link::{BrokerToOpener, Identity, OpenerToBroker};
+use fdbroker_common::opener_link::{
+    BrokerToOpener, Identity, Limits, OpenerToBroker, Subjects, TreeGrant,
+};
 use fdbroker_common::outcome::{Change, Failure, Limit, Outcome, SkipReason};
 use fdbroker_common::rule_table::RuleTable;
 use fdbroker_common::scanner_link::{
@@ -132,10 +134,16 @@ fn done() -> OpenerToClient {
     OpenerToClient::Done(totals)
 }
 
+fn path_targets() -> ClientToOpener {
+    let target = |(id, path)| Target { id, name: text(path) };
+    ClientToOpener::PathTargets((0..).zip(["/srv/a", "/srv/../etc"]).map(target).collect())
+}
+
 fn client_link() -> Vec<Seed> {
     vec![
         ("client_to_opener", "start", bytes(&start())),
         ("client_to_opener", "targets", bytes(&targets(3))),
+        ("client_to_opener", "path-targets", bytes(&path_targets())),
         ("client_to_opener", "end", bytes(&ClientToOpener::End)),
         ("opener_to_client", "refused", bytes(&OpenerToClient::Refused(Refusal::BadPattern))),
         ("opener_to_client", "accepted", bytes(&accepted())),
@@ -209,6 +217,15 @@ fn scanner_links() -> Vec<Seed> {
     ]
 }
 
+fn tree_grant() -> TreeGrant {
+    TreeGrant {
+        subjects: Subjects { uids: vec![2000, 70_000], gids: vec![100] },
+        trees: vec!["/srv".into(), "/home/all".into()],
+        except: vec!["/srv/keys".into()],
+        hard_links: true,
+    }
+}
+
 fn from_above() -> Vec<Seed> {
     let name = "from_above";
     let lease = DispatcherToOpener::Lease {
@@ -219,6 +236,13 @@ fn from_above() -> Vec<Seed> {
     };
     let lost = DispatcherToOpener::Lost { lease: 300, cause: LossCause::Exit(1) };
     let identity = Identity::Caller { uid: 2000, gid: 100 };
+    let limits = Limits { connections: 2, scan_bytes: 1 << 40, ..Limits::default() };
+    let granted = BrokerToOpener::Become {
+        identity: Identity::Granted { uid: 65_529 },
+        scanner_uid: 65_534,
+        limits,
+    };
+    let trees = BrokerToOpener::Trees(tree_grant());
     let status = Status {
         generation: Some(GENERATION),
         openers: vec![OpenerStatus { pid: 4000, caller_uid: 2000, busy: true, workers: 2 }],
@@ -237,7 +261,9 @@ fn from_above() -> Vec<Seed> {
     };
     vec![
         (name, "groups", bytes(&BrokerToOpener::Groups(vec![100, 2000]))),
-        (name, "become", bytes(&BrokerToOpener::Become { identity, scanner_uid: 65_534 })),
+        (name, "trees", bytes(&trees)),
+        (name, "become", bytes(&BrokerToOpener::Become { identity, scanner_uid: 65_534, limits })),
+        (name, "become-granted", bytes(&granted)),
         (name, "lease", bytes(&lease)),
         (name, "lost", bytes(&lost)),
         (name, "start-template", bytes(&BrokerToSupervisor::StartTemplate { template: 1 })),

@@ -4,7 +4,7 @@
 //! change a file: statx(2) on a descriptor is the only question that is asked, and it is asked with
 //! `AT_STATX_DONT_SYNC`, because type and identity of an inode never change.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fdbroker_common::outcome::{Outcome, SkipReason};
 use rustix::fs::{AtFlags, FileType, Mode, StatxFlags, makedev, statx};
@@ -91,6 +91,11 @@ impl Node {
             mount: found.stx_mnt_id,
         };
         Ok(Self { descriptor, about })
+    }
+
+    /// To ask the kernel more.
+    pub(in crate::opener) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 
     /// What is known of it.

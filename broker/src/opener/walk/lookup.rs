@@ -18,9 +18,9 @@ use super::stack::OpenFrame;
 const LOOKUP_ATTEMPTS_MAX: u32 = 4;
 
 /// An entry, and whether a symbolic link led to it.
-pub(super) struct Found {
-    pub(super) node: Node,
-    pub(super) by_link: bool,
+pub(in crate::opener) struct Found {
+    pub(in crate::opener) node: Node,
+    pub(in crate::opener) by_link: bool,
 }
 
 /// How a name is looked up.
@@ -31,6 +31,8 @@ pub(super) struct Lookup {
     /// The directory says that it is a directory: a file system that is mounted on demand may be
     /// mounted there, as listing it would.
     pub(super) automount: bool,
+    /// Go to no other mount.
+    pub(super) one_mount: bool,
 }
 
 /// Finds an entry.
@@ -42,7 +44,9 @@ pub(super) fn look_up(
     name: &[u8],
     how: Lookup,
 ) -> Result<Found, Outcome> {
-    let strict = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut strict =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    strict.set(ResolveFlags::NO_XDEV, how.one_mount);
     let plain = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let entry = if how.automount {
         match open_path(directory, name, plain | OFlags::DIRECTORY, strict) {
@@ -52,7 +56,10 @@ pub(super) fn look_up(
     } else {
         open_path(directory, name, plain, strict)
     };
-    let node = entry.and_then(Node::of).map_err(outcome_of)?;
+    let node = entry.and_then(Node::of).map_err(|errno| match errno {
+        Errno::XDEV if how.one_mount => Outcome::Skipped(SkipReason::OtherFilesystem),
+        errno => outcome_of(errno),
+    })?;
     if how.follow_links && node.about().kind == FileType::Symlink {
         let node = follow(directory, name)?;
         return Ok(Found { node, by_link: true });
@@ -68,9 +75,9 @@ pub(super) fn find_again(
     directory: BorrowedFd<'_>,
     name: &[u8],
     expected: ObjectId,
-    by_link: bool,
+    (by_link, one_mount): (bool, bool),
 ) -> Result<DirectoryNode, Outcome> {
-    let how = Lookup { follow_links: by_link, automount: false };
+    let how = Lookup { follow_links: by_link, automount: false, one_mount };
     same_directory(look_up(directory, name, how)?.node, expected)
 }
 
@@ -78,9 +85,14 @@ pub(super) fn find_again(
 ///
 /// # Errors
 /// What became of it.
-pub(super) fn parent_of(below: &OpenFrame, expected: ObjectId) -> Result<DirectoryNode, Outcome> {
+pub(super) fn parent_of(
+    below: &OpenFrame,
+    expected: ObjectId,
+    one_mount: bool,
+) -> Result<DirectoryNode, Outcome> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    resolve.set(ResolveFlags::NO_XDEV, one_mount);
     let parent = below.directory.as_fd();
     let node = open_path(parent, b"..", flags, resolve).and_then(Node::of).map_err(outcome_of)?;
     same_directory(node, expected)

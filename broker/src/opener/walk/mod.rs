@@ -5,7 +5,7 @@
 //! size and depth of the tree; nothing that is met is passed over without a report.
 
 mod listing;
-mod lookup;
+pub(super) mod lookup;
 mod path;
 mod resume;
 mod stack;
@@ -18,6 +18,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::exclude::Excludes;
+use super::grants::Tree;
 use super::open::node::{About, DirectoryNode, Node, Openable};
 use super::open::{Designated, DirectoryHandle, OpenContext, VettedFile, designated, outcome_of};
 
@@ -42,11 +43,21 @@ pub struct WalkOptions {
 pub struct Walk {
     options: Rc<WalkOptions>,
     context: Rc<OpenContext>,
-    target: Option<OwnedFd>,
+    target: Option<Start>,
     origin: Option<About>,
+    /// The granted tree that it must not leave.
+    tree: Option<Rc<Tree>>,
     path: WalkPath,
     stack: Stack,
     lister: Lister,
+}
+
+/// How a target is designated.
+#[derive(Debug)]
+enum Start {
+    Descriptor(OwnedFd),
+    /// By its name, beneath a granted tree.
+    Named,
 }
 
 /// What one step of a walk brought. Paths are relative to the target and empty for itself.
@@ -79,10 +90,11 @@ pub enum Step {
 type Passed = (Outcome, u64);
 
 impl Walk {
-    /// Prepares the walk of a target that a client calls `name`.
+    /// Prepares the walk of a target that a client calls `name`. Without a descriptor it is looked up by
+    /// that, beneath the granted trees of the context.
     #[must_use]
     pub fn new(
-        target: OwnedFd,
+        target: impl Into<Option<OwnedFd>>,
         name: Vec<u8>,
         options: Rc<WalkOptions>,
         context: Rc<OpenContext>,
@@ -90,8 +102,9 @@ impl Walk {
         Self {
             options,
             context,
-            target: Some(target),
+            target: Some(target.into().map_or(Start::Named, Start::Descriptor)),
             origin: None,
+            tree: None,
             path: WalkPath::new(name),
             stack: Stack::new(),
             lister: Lister::default(),
@@ -111,8 +124,12 @@ impl Walk {
         }
     }
 
-    fn begin(&mut self, target: OwnedFd) -> Result<Step, Passed> {
-        let node = Node::of(target).map_err(|errno| (outcome_of(errno), 0))?;
+    fn begin(&mut self, target: Start) -> Result<Step, Passed> {
+        let node = match target {
+            Start::Descriptor(target) => Node::of(target).map_err(outcome_of),
+            Start::Named => self.find(),
+        };
+        let node = node.map_err(|outcome| (outcome, 0))?;
         let about = node.about();
         if let Some(outcome) = self.options.excludes.exclusion(self.path.whole()) {
             return Err((outcome, about.size));
@@ -127,6 +144,17 @@ impl Walk {
             }
             Ok(Designated::Not(outcome)) | Err(outcome) => Err((outcome, about.size)),
         }
+    }
+
+    /// Finds a target by its name.
+    fn find(&mut self) -> Result<Node, Outcome> {
+        let path = self.path.whole();
+        let tree = self.context.granted().and_then(|trees| trees.reaching(path));
+        let tree = tree.ok_or(Outcome::Denied)?;
+        let look_up = || Node::of(tree.look_up(path)?).map_err(outcome_of);
+        let found = tree.sole(|| Ok(Found { node: look_up()?, by_link: false }))?;
+        self.tree = Some(tree);
+        Ok(found.node)
     }
 
     fn advance(&mut self) -> Step {
@@ -174,9 +202,15 @@ impl Walk {
         if let Some(outcome) = self.options.excludes.exclusion(self.path.whole()) {
             return Err((outcome, 0));
         }
+        // No link was followed and no `..`, so the path is the real one.
+        if self.tree.as_ref().is_some_and(|tree| tree.excepts(self.path.whole())) {
+            return Err((Outcome::Denied, 0));
+        }
+        let one_mount = self.tree.is_some();
         let how = Lookup {
             follow_links: self.options.follow_links,
-            automount: hint == FileType::Directory && !self.options.one_filesystem,
+            automount: hint == FileType::Directory && !self.options.one_filesystem && !one_mount,
+            one_mount,
         };
         let vanished = (Outcome::Unstable(Change::Vanished), 0);
         let Some(frame) = self.stack.top() else {
@@ -187,13 +221,15 @@ impl Walk {
         };
         let device = open.device;
         let name = self.path.component(frame.path_end, self.path.end());
-        let plain = hint == FileType::RegularFile && !self.options.one_filesystem;
+        let plain = hint == FileType::RegularFile && !self.options.one_filesystem && !one_mount;
         if let Some(settled) = open.settled.filter(|_| plain)
             && let Some(file) = self.context.read_entry(open.directory.as_fd(), settled, name)
         {
             return Ok(Step::File { path: self.path.relative(), file });
         }
-        let found = look_up(open.directory.as_fd(), name, how).map_err(|outcome| (outcome, 0))?;
+        let find = || look_up(open.directory.as_fd(), name, how);
+        let found = self.tree.as_ref().map_or_else(find, |tree| tree.sole(find));
+        let found = found.map_err(|outcome| (outcome, 0))?;
         let about = found.node.about();
         self.stay(about)
             .and_then(|()| {

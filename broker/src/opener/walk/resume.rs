@@ -24,6 +24,7 @@ impl Walk {
         let Some(left) = self.stack.pop() else {
             return Step::End;
         };
+        let one_mount = self.tree.is_some();
         let step = match self.stack.top() {
             None => Step::Pause,
             Some(parent) if parent.open.is_some() => {
@@ -32,7 +33,7 @@ impl Walk {
             }
             Some(parent) => {
                 let id = parent.id;
-                match left.open.as_ref().map(|below| parent_of(below, id)) {
+                match left.open.as_ref().map(|below| parent_of(below, id, one_mount)) {
                     Some(Ok(directory)) => self.reopen(directory).unwrap_or(Step::Pause),
                     _ => self.search(&left),
                 }
@@ -83,6 +84,7 @@ impl Walk {
         let mut above: Option<&Frame> = None;
         let mut kept = 0;
         let mut lost_end = left.path_end;
+        let one_mount = self.tree.is_some();
         for (index, frame) in self.stack.frames().iter().enumerate() {
             if frame.open.is_some() {
                 found = None;
@@ -94,7 +96,9 @@ impl Walk {
                 };
                 let from = above.map_or(0, |above| above.path_end);
                 let name = self.path.component(from, frame.path_end);
-                match start.map(|start| find_again(start, name, frame.id, frame.by_link)) {
+                match start
+                    .map(|start| find_again(start, name, frame.id, (frame.by_link, one_mount)))
+                {
                     Some(Ok(directory)) => found = Some(directory),
                     _ => {
                         lost_end = frame.path_end;
