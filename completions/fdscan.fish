@@ -17,6 +17,7 @@ complete -c fdscan -s v -l verbose -d 'Say on standard error who serves the scan
 complete -c fdscan -l verbose-errors -d 'Say on standard error what can be done about each file that could not be scanned'
 complete -c fdscan -l no-progress -d 'Do not show how far a long scan is, which is shown if standard error is a terminal'
 complete -c fdscan -l no-summary -d 'Print no summary'
+complete -c fdscan -l granted -d 'Scan beneath trees that the administrator has granted you, also what you cannot read; no symbolic link is followed, in no part of PATH'
 complete -c fdscan -l private -d 'Start a private broker even if another one listens'
 complete -c fdscan -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fdscan -s V -l version -d 'Print version'

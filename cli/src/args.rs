@@ -112,6 +112,11 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub rules: Option<PathBuf>,
 
+    /// Scan beneath trees that the administrator has granted you, also what you cannot read; no
+    /// symbolic link is followed, in no part of PATH
+    #[arg(long, conflicts_with_all = ["rules", "private", "follow"])]
+    pub granted: bool,
+
     /// Start a private broker even if another one listens
     #[arg(long)]
     pub private: bool,
@@ -151,7 +156,9 @@ impl Args {
     fn contradiction(&self) -> Option<&'static str> {
         let stdin = self.paths.iter().filter(|path| is_dash(path)).count();
         let list_is_stdin = self.files_from.as_deref().is_some_and(is_dash);
-        if stdin > 1 {
+        if stdin > 0 && self.granted {
+            Some("`-` cannot be scanned with --granted: standard input has no path")
+        } else if stdin > 1 {
             Some("`-` can be scanned only once")
         } else if stdin == 1 && list_is_stdin {
             Some("standard input cannot be both `--files-from -` and a file to be scanned")

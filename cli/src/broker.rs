@@ -52,6 +52,12 @@ pub enum BrokerError {
         name(&.0.join(paths::CLIENT_SOCKET))
     )]
     Denied(PathBuf),
+    /// A broker that grants nothing to anybody.
+    #[error(
+        "the broker at {} grants nothing; scan without --granted, or have its administrator write a [[grant]]",
+        name(.0)
+    )]
+    NoGrants(PathBuf),
     /// `--rules` without rules.
     #[error("--rules {}: {reason}", name(path))]
     Rules {
@@ -109,20 +115,26 @@ impl Broker {
             return Self::start(args.rules.as_deref());
         }
         if let Some(dir) = &args.runtime_dir {
-            return Ok(Self::shared(connect(dir)?, dir.clone(), true));
+            return Ok(Self::shared(reach(dir, args.granted)?, dir, true, args.granted));
         }
         for dir in default_runtime_dirs().filter(|dir| is_inhabited(dir)) {
-            match connect(&dir) {
-                Ok(client) if is_trusted(&client) => return Ok(Self::shared(client, dir, false)),
+            match reach(&dir, args.granted) {
+                Ok(client) if is_trusted(&client) => {
+                    return Ok(Self::shared(client, &dir, false, args.granted));
+                }
                 Ok(_) | Err(BrokerError::Stale(_) | BrokerError::Absent(_)) => {}
                 Err(error) => return Err(error),
             }
         }
+        if args.granted {
+            return Err(BrokerError::Absent(paths::RUNTIME_DIR.into()));
+        }
         Self::start(None)
     }
 
-    fn shared(client: Client, dir: PathBuf, named: bool) -> Self {
-        Self { client, private: None, origin: Origin::Shared(dir, named) }
+    fn shared(client: Client, dir: &Path, named: bool, granted: bool) -> Self {
+        let origin = Origin::Shared { dir: dir.to_owned(), named, granted };
+        Self { client, private: None, origin }
     }
 
     fn start(rules: Option<&Path>) -> Result<Self, BrokerError> {
@@ -141,11 +153,20 @@ impl Broker {
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.origin {
-            Origin::Shared(dir, _) => format!("broker at {}", name(dir)),
+            Origin::Shared { dir, .. } => format!("broker at {}", name(dir)),
             Origin::Private(Some(rules), _) => {
                 format!("private broker, rules of {}", name(rules))
             }
             Origin::Private(None, _) => "private broker".to_owned(),
+        }
+    }
+
+    /// Whether it grants somebody what they cannot read, and this scan does not make use of it.
+    #[must_use]
+    pub fn has_unused_grants(&self) -> bool {
+        match &self.origin {
+            Origin::Shared { dir, granted: false, .. } => dir.join(paths::GRANTED_SOCKET).exists(),
+            _ => false,
         }
     }
 
@@ -191,9 +212,15 @@ pub fn is_inhabited(dir: &Path) -> bool {
 /// # Errors
 /// See [`BrokerError`].
 pub fn connect(dir: &Path) -> Result<Client, BrokerError> {
+    reach(dir, false)
+}
+
+/// As [`connect`], also for what the broker grants.
+fn reach(dir: &Path, granted: bool) -> Result<Client, BrokerError> {
     let begun = Instant::now();
     loop {
-        let error = match Client::connect(dir) {
+        let client = if granted { Client::connect_granted(dir) } else { Client::connect(dir) };
+        let error = match client {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
@@ -205,6 +232,9 @@ pub fn connect(dir: &Path) -> Result<Client, BrokerError> {
             io::ErrorKind::NotFound if !dir.join(paths::SCANNER_SOCKET).exists() => {
                 return Err(BrokerError::Absent(dir.to_owned()));
             }
+            io::ErrorKind::NotFound if granted && is_without_grants(dir) => {
+                return Err(BrokerError::NoGrants(dir.to_owned()));
+            }
             io::ErrorKind::NotFound if begun.elapsed() < START_WAIT => thread::sleep(START_LOOK),
             io::ErrorKind::NotFound => return Err(BrokerError::NoScanner(dir.to_owned())),
             io::ErrorKind::ConnectionRefused => return Err(BrokerError::Stale(dir.to_owned())),
@@ -212,6 +242,11 @@ pub fn connect(dir: &Path) -> Result<Client, BrokerError> {
             _ => return Err(error.into()),
         }
     }
+}
+
+/// Whether a broker serves and grants nothing: the socket for grants comes before the other one.
+fn is_without_grants(dir: &Path) -> bool {
+    dir.join(paths::CLIENT_SOCKET).exists() && !dir.join(paths::GRANTED_SOCKET).exists()
 }
 
 /// Whether it is the system's broker or our own. `XDG_RUNTIME_DIR` may be that of somebody else, who
@@ -257,6 +292,20 @@ mod tests {
         let error = connect(&dir).unwrap_err();
         std::fs::remove_dir_all(&dir).unwrap();
         assert!(matches!(error, BrokerError::Stale(_)), "{error}");
+    }
+
+    #[test]
+    fn a_broker_without_the_socket_for_grants_has_none() {
+        let dir = runtime_dir("grants");
+        for socket in [paths::SCANNER_SOCKET, paths::CLIENT_SOCKET] {
+            drop(UnixDatagram::bind(dir.join(socket)).unwrap());
+        }
+        let error = reach(&dir, true).unwrap_err();
+        drop(UnixDatagram::bind(dir.join(paths::GRANTED_SOCKET)).unwrap());
+        let stale = reach(&dir, true).unwrap_err();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(matches!(error, BrokerError::NoGrants(_)), "{error}");
+        assert!(matches!(stale, BrokerError::Stale(_)), "{stale}");
     }
 
     #[test]

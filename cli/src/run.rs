@@ -49,7 +49,9 @@ pub fn run(args: &Args) -> u8 {
         Ok(status) => status,
         Err(error) => {
             let remedy = match &error {
-                StartError::Broker(error) if error.private_helps() => " or use --private",
+                StartError::Broker(error) if error.private_helps() && !args.granted => {
+                    " or use --private"
+                }
                 _ => "",
             };
             complain(&format_args!("fdscan: {error}{remedy}"));
@@ -108,7 +110,33 @@ fn scan(args: &Args) -> Result<u8, StartError> {
             let _ = broker.finish(None);
             Ok(signals::end_by(signal))
         }
-        _ => Ok(end(broker, stopped, &mut summary, &mut output)),
+        _ => {
+            let hint = granted_hint(args, &broker, &stopped, &summary);
+            let status = end(broker, stopped, &mut summary, &mut output);
+            hint.into_iter().for_each(|hint| complain(&format_args!("fdscan: {hint}")));
+            Ok(status)
+        }
+    }
+}
+
+/// What a user could do who was refused, or denied files; one line at the end.
+fn granted_hint(
+    args: &Args,
+    broker: &Broker,
+    stopped: &Option<Stopped>,
+    summary: &Summary,
+) -> Option<&'static str> {
+    let refused = Some(Refusal::NotAllowed);
+    let told = match stopped {
+        Some(Stopped::Client(ClientError::Refused(refusal))) => Some(*refusal),
+        _ => None,
+    };
+    if args.granted && told == refused {
+        Some("no grant names you; scan without --granted, or ask the administrator of the broker")
+    } else if summary.totals.denied > 0 && !args.quiet && broker.has_unused_grants() {
+        Some("what you may not read may have been granted to you; try --granted")
+    } else {
+        None
     }
 }
 

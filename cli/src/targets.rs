@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::task::Poll;
 
 use fdbroker_common::client::{Spool, Target, TargetSource};
@@ -29,6 +29,9 @@ pub enum TargetsError {
     /// `-` without standard input.
     #[error("cannot scan standard input: {0}")]
     Stdin(&'static str),
+    /// `--granted` without a working directory.
+    #[error("--granted needs absolute paths, for the working directory has none: {}", plain(.0))]
+    Directory(io::Error),
     /// The list of names cannot be read.
     #[error("cannot read the list of files {}: {}", name(path), plain(source))]
     List {
@@ -47,6 +50,8 @@ pub struct Targets {
     list_failure: Option<io::Error>,
     copying: Option<Spool>,
     stream_bytes_max: u64,
+    /// For `--granted`: paths are named as seen from here, and nothing is opened.
+    named_from: Option<PathBuf>,
 }
 
 impl Targets {
@@ -68,6 +73,11 @@ impl Targets {
             list_failure: None,
             copying: None,
             stream_bytes_max: args.stream_bytes_max(),
+            named_from: args
+                .granted
+                .then(std::env::current_dir)
+                .transpose()
+                .map_err(TargetsError::Directory)?,
         })
     }
 
@@ -83,18 +93,40 @@ impl Targets {
             return Poll::Ready(Some(if is_dash(&path) {
                 begin_stdin(self.stream_bytes_max)
             } else {
-                begin_path(&path, self.stream_bytes_max)
+                self.begin_path(&path)
             }));
         }
         let Some(list) = &mut self.list else {
             return Poll::Ready(None);
         };
         match list.next_name() {
-            Ok(name) => name.map(|name| name.map(|name| begin_name(name, self.stream_bytes_max))),
+            Ok(name) => name.map(|name| name.map(|name| self.begin_name(name))),
             Err(error) => {
                 self.list_failure = Some(error);
                 self.list = None;
                 Poll::Ready(None)
+            }
+        }
+    }
+}
+
+impl Targets {
+    fn begin_path(&self, path: &Path) -> Begun {
+        match &self.named_from {
+            Some(from) => Begun::Target(Target::granted(&absolute(from, path))),
+            None => begin_path(path, self.stream_bytes_max),
+        }
+    }
+
+    fn begin_name(&self, name: Name) -> Begun {
+        match name {
+            Name::Whole(name) => {
+                let path = PathBuf::from(std::ffi::OsString::from_vec(name));
+                self.begin_path(&path)
+            }
+            Name::TooLong(beginning) => {
+                let outcome = Outcome::Error(Failure::PathTooLong);
+                Begun::Target(Target::decided(beginning, outcome))
             }
         }
     }
@@ -129,17 +161,17 @@ enum Begun {
     Stream(Box<Spool>),
 }
 
-fn begin_name(name: Name, stream_bytes_max: u64) -> Begun {
-    match name {
-        Name::Whole(name) => {
-            let path = PathBuf::from(std::ffi::OsString::from_vec(name));
-            begin_path(&path, stream_bytes_max)
-        }
-        Name::TooLong(beginning) => {
-            let outcome = Outcome::Error(Failure::PathTooLong);
-            Begun::Target(Target::decided(beginning, outcome))
+/// An absolute path without `.` and `..`, by its letters alone: nothing is looked up.
+fn absolute(from: &Path, path: &Path) -> PathBuf {
+    let mut absolute = PathBuf::from("/");
+    for part in from.join(path).components() {
+        match part {
+            Component::Normal(name) => absolute.push(name),
+            Component::ParentDir => drop(absolute.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
+    absolute
 }
 
 fn begin_path(path: &Path, stream_bytes_max: u64) -> Begun {
@@ -214,6 +246,20 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
+
+    #[test]
+    fn a_path_becomes_absolute_by_its_letters() {
+        for (path, wanted) in [
+            ("x/y", "/srv/a/x/y"),
+            ("./x//y/", "/srv/a/x/y"),
+            ("../../../etc/shadow", "/etc/shadow"),
+            ("/srv/../etc/./shadow", "/etc/shadow"),
+            (".", "/srv/a"),
+            ("/", "/"),
+        ] {
+            assert_eq!(absolute(Path::new("/srv/a"), Path::new(path)), Path::new(wanted), "{path}");
+        }
+    }
 
     #[test]
     fn an_anonymous_pipe_given_by_path_is_copied() {

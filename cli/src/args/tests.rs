@@ -138,3 +138,15 @@ fn help_fits_80_columns() {
     let widest = help.lines().map(str::len).max();
     assert!(widest <= Some(80), "{help}");
 }
+
+#[test]
+fn grants_go_with_paths_and_with_no_links() {
+    assert!(read(&["--granted", "a"]).is_ok_and(|args| args.granted));
+    assert!(read(&["--granted", "--files-from", "-"]).is_ok());
+    for other in [["-L", "a"], ["--private", "a"], ["--rules=x", "a"]] {
+        let error = read(&["--granted", other[0], other[1]]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{other:?}");
+    }
+    let error = read(&["--granted", "-"]).unwrap_err().to_string();
+    assert!(error.contains("standard input has no path"), "{error}");
+}

@@ -13,8 +13,14 @@ use super::private::PrivateBroker;
 /// Where a connection came from.
 #[derive(Debug)]
 pub(super) enum Origin {
-    /// A runtime directory; whether it was named, and so is trusted whoever serves there.
-    Shared(PathBuf, bool),
+    /// The broker of a runtime directory.
+    Shared {
+        dir: PathBuf,
+        /// Whether it was named, and so is trusted whoever serves there.
+        named: bool,
+        /// Whether it was asked for what it grants.
+        granted: bool,
+    },
     /// A private broker with these rules; whether it is in the place of another one.
     Private(Option<PathBuf>, bool),
 }
@@ -30,10 +36,13 @@ impl Replacement<'_> {
     /// One attempt, which does not wait.
     pub fn connect(&mut self, interruption: &Interruption<'_>) -> Reconnection {
         match self.origin {
-            Origin::Shared(dir, named) => match Client::connect(dir) {
-                Ok(client) if *named || is_trusted(&client) => Reconnection::Connected(client),
-                _ => Reconnection::NotYet,
-            },
+            Origin::Shared { dir, named, granted } => {
+                let connect = if *granted { Client::connect_granted } else { Client::connect };
+                match connect(dir) {
+                    Ok(client) if *named || is_trusted(&client) => Reconnection::Connected(client),
+                    _ => Reconnection::NotYet,
+                }
+            }
             Origin::Private(rules, replaced) => {
                 if *replaced || !interruption.accepted {
                     return Reconnection::Never;

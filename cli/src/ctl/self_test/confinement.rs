@@ -32,10 +32,11 @@ pub fn checks(status: &Status, fences: &[(Fence, Facts)]) -> Vec<Check> {
     let mut checks = vec![Check::judged(what, wrong, "no_new_privs, its capabilities and filters")];
     checks.push(dispatcher_check(status, probed(Fence::Dispatcher)));
     checks.extend(scanner_checks(status, personal));
-    checks.extend(status.openers.iter().filter_map(|opener| {
-        let for_root = opener.caller_uid == 0;
-        opener_check(opener, probed(if for_root { Fence::Reader } else { Fence::Opener }))
-    }));
+    checks.extend(
+        status.openers.iter().filter_map(|opener| {
+            opener_check(opener, probed(Fence::Opener), probed(Fence::Reader))
+        }),
+    );
     checks
 }
 
@@ -120,10 +121,16 @@ fn dispatcher_check(status: &Status, probed: Option<&Facts>) -> Check {
     Check::judged(what, wrong, fine)
 }
 
-fn opener_check(opener: &OpenerStatus, probed: Option<&Facts>) -> Option<Check> {
+fn opener_check(
+    opener: &OpenerStatus,
+    of_user: Option<&Facts>,
+    with_own_uid: Option<&Facts>,
+) -> Option<Check> {
     let faults = |facts: &Facts| {
+        // Root's, and those for granted trees, have a user of their own.
+        let of_caller = facts.uids.iter().all(|uid| *uid == opener.caller_uid);
         let mut wrong = confined_faults(facts, READ_SEARCH);
-        fence_faults(&mut wrong, facts, probed);
+        fence_faults(&mut wrong, facts, if of_caller { of_user } else { with_own_uid });
         wrong
     };
     // One that has ended since the status was taken is no finding.
