@@ -266,8 +266,7 @@ impl Env {
     }
 
     fn sockets(&self) -> impl Iterator<Item = PathBuf> {
-        let sockets = [paths::CLIENT_SOCKET, paths::SCANNER_SOCKET, paths::ADMIN_SOCKET];
-        let paths = sockets.map(|socket| self.runtime.join(socket));
+        let paths = paths::SOCKETS.map(|socket| self.runtime.join(socket));
         paths.into_iter().filter(|path| path.symlink_metadata().is_ok())
     }
 }
