@@ -2,6 +2,7 @@
 
 use fdbroker_broker::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
 use fdbroker_broker::reader_link::ReaderToDispatcher;
+use fdbroker_broker::root::settings::{Mode, Settings};
 use fdbroker_common::admin_link::{AdminReply, AdminRequest};
 use fdbroker_common::client_link::{ClientToOpener, OpenerToClient};
 use fdbroker_common::job_link::{Finding, OpenerToWorker, WorkerToOpener};
@@ -92,6 +93,21 @@ impl Bounds for BrokerToOpener {
                 Identity::Unchanged => {}
             },
             Self::Serve => {}
+        }
+    }
+}
+
+impl Bounds for Settings {
+    fn assert_within(&self) {
+        match self.mode {
+            Mode::System { scanner: (uid, gid), reader_uid, granted_uid } => {
+                let ours = [reader_uid, granted_uid, self.plan.uid.expect("a dispatcher")];
+                assert!(ours.iter().all(|own| (65_520..=65_531).contains(own) && *own != uid));
+                let [a, b, c] = ours;
+                assert!(a != b && b != c && a != c);
+                assert!(uid != 0 && gid != 0 && self.plan.scanner_uid == uid);
+            }
+            Mode::Personal { uid } => assert!(uid != 0 && self.plan.scanner_uid == uid),
         }
     }
 }

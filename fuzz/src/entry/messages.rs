@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use fdbroker_broker::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
 use fdbroker_broker::reader_link::ReaderToDispatcher;
+use fdbroker_broker::root::settings::Settings;
 use fdbroker_common::admin_link::{AdminReply, AdminRequest};
 use fdbroker_common::client_link::{ClientToOpener, OpenerToClient};
 use fdbroker_common::job_link::{OpenerToWorker, WorkerToOpener};
@@ -80,6 +81,11 @@ pub fn template_to_dispatcher(data: &[u8]) {
 /// A rule reader says something to the dispatcher.
 pub fn reader_to_dispatcher(data: &[u8]) {
     judge::<ReaderToDispatcher>(data);
+}
+
+/// A configuration reader says something to the broker, which is root.
+pub fn configuration_to_broker(data: &[u8]) {
+    judge::<Settings>(data);
 }
 
 /// An administrator says something to the dispatcher.

@@ -14,9 +14,9 @@ mod worker;
 pub use channel::channel;
 pub use client::client_scan;
 pub use messages::{
-    admin_to_dispatcher, client_to_opener, from_above, opener_to_broker, opener_to_client,
-    opener_to_dispatcher, opener_to_worker, reader_to_dispatcher, supervisor_to_dispatcher,
-    template_to_dispatcher, worker_to_opener,
+    admin_to_dispatcher, client_to_opener, configuration_to_broker, from_above, opener_to_broker,
+    opener_to_client, opener_to_dispatcher, opener_to_worker, reader_to_dispatcher,
+    supervisor_to_dispatcher, template_to_dispatcher, worker_to_opener,
 };
 pub use text::{configuration, escaping, excludes, rule_table};
 pub use worker::worker_answers;
@@ -31,6 +31,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("client_scan", client_scan),
     ("client_to_opener", client_to_opener),
     ("configuration", configuration),
+    ("configuration_to_broker", configuration_to_broker),
     ("escaping", escaping),
     ("excludes", excludes),
     ("from_above", from_above),

@@ -4,6 +4,8 @@
 
 use fdbroker_broker::dispatch_link::{BrokerToDispatcher, DispatcherToBroker, Plan};
 use fdbroker_broker::reader_link::ReaderToDispatcher;
+use fdbroker_broker::root::policy::Policy;
+use fdbroker_broker::root::settings::{Mode, Settings};
 use fdbroker_common::admin_link::{AdminReply, AdminRequest, OpenerStatus, Status};
 use fdbroker_common::client_link::{
     ClientToOpener, OpenerToClient, Refusal, Report, ScanOptions, Target,
@@ -32,7 +34,7 @@ pub type Seed = (&'static str, &'static str, Vec<u8>);
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
     let messages = [client_link(), job_link(), lease_links(), scanner_links(), from_above()];
-    [messages.concat(), beyond(), stages(), texts()].concat()
+    [messages.concat(), settings(), beyond(), stages(), texts()].concat()
 }
 
 /// Just beyond a bound each, so no encoder makes them.
@@ -61,8 +63,12 @@ fn beyond() -> Vec<Seed> {
         ("worker_to_opener", "match-of-nothing", vec![1, 0x22, 1, 1, 0, 4, 1, 0]),
         ("worker_to_opener", "rule-twice", vec![1, 0x22, 1, 1, 0, 4, 1, 2, 5, 5]),
         ("from_above", "no-groups", vec![1, 0x31, 0, 0]),
-        ("from_above", "become-root", vec![1, 0x31, 1, 0, 0, 100, 7]),
-        ("from_above", "become-root-to-read", vec![1, 0x31, 1, 1, 0, 7]),
+        ("from_above", "no-trees", vec![1, 0x31, 1, 0, 0, 0, 0, 0]),
+        ("from_above", "become-root", repeated(&[1, 0x31, 2, 0, 0, 100, 7], 0, 5)),
+        ("from_above", "become-root-to-read", repeated(&[1, 0x31, 2, 1, 0, 7], 0, 5)),
+        ("from_above", "become-root-for-trees", repeated(&[1, 0x31, 2, 2, 0, 7], 0, 5)),
+        ("client_to_opener", "no-path-targets", vec![1, 0x11, 4, 0]),
+        ("client_to_opener", "many-path-targets", repeated(&[1, 0x11, 4, 65], 0, 130)),
         ("from_above", "no-rules", vec![1, 0x43, 0, 0]),
         ("from_above", "rules-without-name", vec![1, 0x43, 0, 1, 0]),
         ("from_above", "long-reload-failed", reason(0x52, 2)),
@@ -217,6 +223,38 @@ fn scanner_links() -> Vec<Seed> {
     ]
 }
 
+fn settings() -> Vec<Seed> {
+    let name = "configuration_to_broker";
+    let plan = plan();
+    let limits = Limits { connections: 2, file_deadline_s: 30, ..Limits::default() };
+    let subjects = |uid| Subjects { uids: vec![uid], gids: vec![100] };
+    let policy = Policy {
+        denied: subjects(2001),
+        limits: vec![(subjects(2000), limits)],
+        grants: vec![tree_grant()],
+    };
+    let mode = Mode::System { scanner: (65_534, 65_534), reader_uid: 65_531, granted_uid: 65_529 };
+    let runtime_dir = Some("/run/fdbroker".into());
+    let system = Settings { mode, runtime_dir, rules: None, plan, policy, audit: None };
+    let (mode, plan) = (Mode::Personal { uid: 65_534 }, Plan { uid: None, ..plan });
+    let rules = Some("/etc/rules".into());
+    let personal = Settings { mode, runtime_dir: None, rules, plan, policy: Policy::default(), audit: None };
+    vec![(name, "system", bytes(&system)), (name, "personal", bytes(&personal))]
+}
+
+fn plan() -> Plan {
+    Plan {
+        broker_pid: 4000,
+        uid: Some(65_530),
+        scanner_uid: 65_534,
+        admin_uid: 0,
+        starts_scanner: true,
+        watch_rules: false,
+        workers: 2,
+        log_level: 3,
+    }
+}
+
 fn tree_grant() -> TreeGrant {
     TreeGrant {
         subjects: Subjects { uids: vec![2000, 70_000], gids: vec![100] },
@@ -249,16 +287,7 @@ fn from_above() -> Vec<Seed> {
         last_error: "rules refused".to_owned(),
         ..Status::default()
     };
-    let plan = Plan {
-        broker_pid: 4000,
-        uid: Some(65_530),
-        scanner_uid: 65_534,
-        admin_uid: 0,
-        starts_scanner: true,
-        watch_rules: false,
-        workers: 2,
-        log_level: 3,
-    };
+    let plan = plan();
     vec![
         (name, "groups", bytes(&BrokerToOpener::Groups(vec![100, 2000]))),
         (name, "trees", bytes(&trees)),
