@@ -12,7 +12,7 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
 
-.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install uninstall man picture \
+.PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install uninstall deb man picture \
         clean need fuzz mutation fairness
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make man                man/, completions/ and etc/, anew from the programs' own options and keys"
 	@echo "make picture            the picture of the README, anew from a real scan; needs root"
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]   and make uninstall, which removes the same files"
+	@echo "make deb                the Debian package, in target/debian; needs cargo-deb"
 	@echo "make count-root-lines   first-party lines that can run with uid 0"
 	@echo "make deny               licences and advisories, with cargo-deny"
 	@echo "make mutation           takes one defence after the other away and shows which test notices"
@@ -88,7 +89,11 @@ man: build
 	$(OUT)/pages-of-programs "$(CURDIR)"
 
 install uninstall:
-	@scripts/install.sh $@ "$(OUT)" "$(DESTDIR)$(PREFIX)"
+	@scripts/install.sh $@ "$(OUT)" "$(DESTDIR)" "$(PREFIX)"
+
+# Of the same executables that the tests run. DEB_VERSION=0.1.0-2 for another version.
+deb: build
+	@scripts/deb.sh $(CARGO) "$(OUT)" target/debian
 
 clean:
 	$(CARGO) clean

@@ -10,10 +10,15 @@ use std::process::Command;
 use fdbroker_tests::{program, require_tool};
 
 /// All that is installed, below the prefix.
-const FILES: [(&str, u32); 22] = [
+const FILES: [(&str, u32); 27] = [
+    ("bin/fdbrokerctl", 0o755),
     ("bin/fdscan", 0o755),
+    ("lib/systemd/system/fdbroker.service", 0o644),
+    ("lib/systemd/system/fdbroker.socket", 0o644),
+    ("lib/systemd/system/fdscand.service", 0o644),
+    ("lib/sysusers.d/fdbroker.conf", 0o644),
+    ("lib/tmpfiles.d/fdbroker.conf", 0o644),
     ("sbin/fdbroker", 0o755),
-    ("sbin/fdbrokerctl", 0o755),
     ("sbin/fdscand", 0o755),
     ("share/bash-completion/completions/fdbroker", 0o644),
     ("share/bash-completion/completions/fdbrokerctl", 0o644),
@@ -35,6 +40,9 @@ const FILES: [(&str, u32); 22] = [
     ("share/zsh/site-functions/_fdscand", 0o644),
 ];
 
+/// Where the configuration is, whatever the prefix.
+const CONFIG: &str = "etc/fdbroker/fdbroker.toml";
+
 /// Files below a directory, by their paths from there, with their modes.
 fn modes(directory: &Path, from: &Path) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
@@ -55,7 +63,7 @@ fn make(target: &str, destination: &Path) {
     let output = Command::new("make")
         .arg(target)
         .arg(format!("DESTDIR={}", destination.display()))
-        .arg("PREFIX=/usr")
+        .arg("PREFIX=/opt/fd")
         .arg(format!("OUT={}", program::directory().display()))
         .current_dir(repository)
         // Of the make that runs the tests.
@@ -74,18 +82,34 @@ fn make_install_and_uninstall_agree_on_the_files() {
     let destination = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("a destination");
     let _ = fs::remove_dir_all(&destination);
     make("install", &destination);
-    let prefix = destination.join("usr");
+    let prefix = destination.join("opt/fd");
     let expected: BTreeMap<String, u32> =
         FILES.map(|(name, mode)| (name.to_owned(), mode)).into_iter().collect();
-    // Nothing beside the prefix either.
-    assert_eq!(fs::read_dir(&destination).unwrap().count(), 1);
     assert_eq!(modes(&prefix, &prefix), expected);
+    // Beside the prefix, only what is looked for there whatever the prefix is.
+    let mut all: Vec<String> = modes(&destination, &destination).into_keys().collect();
+    all.retain(|name| !name.starts_with("opt/fd/"));
+    assert_eq!(all, [CONFIG]);
+    for unit in ["fdbroker", "fdscand"] {
+        let unit = prefix.join(format!("lib/systemd/system/{unit}.service"));
+        let unit = fs::read_to_string(unit).unwrap();
+        let starts = unit.lines().filter_map(|line| line.strip_prefix("Exec")?.split_once('='));
+        let mut programs = starts.map(|(_, command)| command.split(' ').next().unwrap());
+        assert!(programs.all(|program| destination.join(&program[1..]).is_file()), "{unit}");
+    }
 
     let others = prefix.join("share/man/man1/other.1");
     fs::write(&others, "of somebody else").unwrap();
     make("install", &destination);
     make("uninstall", &destination);
-    let left: Vec<String> = modes(&prefix, &prefix).into_keys().collect();
-    assert_eq!(left, ["share/man/man1/other.1"]);
+    let left: Vec<String> = modes(&destination, &destination).into_keys().collect();
+    assert_eq!(left, ["opt/fd/share/man/man1/other.1"]);
+
+    // A configuration that the administrator has changed is theirs.
+    make("install", &destination);
+    fs::write(destination.join(CONFIG), "workers = 3\n").unwrap();
+    make("install", &destination);
+    make("uninstall", &destination);
+    assert_eq!(fs::read_to_string(destination.join(CONFIG)).unwrap(), "workers = 3\n");
     fs::remove_dir_all(&destination).expect("rmdir");
 }

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Makes the Debian package of what was built: deb.sh CARGO OUT DIRECTORY. Needs cargo-deb and builds nothing.
+# DEB_VERSION=0.1.0-2 gives it another version than that of the workspace.
+set -eu
+cargo=$1 out=$2 directory=$3
+cd "$(dirname "$0")/.."
+if ! "$cargo" deb --version >/dev/null 2>&1; then
+    echo "missing: cargo-deb. Install it with: $cargo install cargo-deb --locked" >&2
+    exit 1
+fi
+test -x "$out/fdscan" || {
+    echo "nothing is built yet: run make build first" >&2
+    exit 1
+}
+# Files are as old as the changelog says, so that the same sources and programs give the same package.
+SOURCE_DATE_EPOCH=$(date -d "$(sed -n 's/^ -- .*>  //p' packaging/debian/changelog | head -n 1)" +%s)
+export SOURCE_DATE_EPOCH
+mkdir -p "$directory"
+"$cargo" deb --no-build --locked --package fdbroker-broker --output "$directory/" \
+    ${DEB_VERSION:+--deb-version "$DEB_VERSION"}
