@@ -1,6 +1,6 @@
 //! `fdbroker`: chooses the role and wires it up. Runs with the privilege that it was started with.
 
-use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::process::{ExitCode, ExitStatus};
 
 use fdbroker_broker::configuration;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Some(configuration::ROLE) => configuration::run(),
         Some(probe::ROLE) => return probe::run(args),
         _ => match settings() {
-            Ok(Ok((settings, executable))) => broker(settings, executable),
+            Ok(Ok((settings, descriptors))) => broker(settings, descriptors),
             // The reader has told the rest.
             Ok(Err(status)) => {
                 return status
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn settings() -> Result<Result<(Settings, Option<File>), ExitStatus>, String> {
+fn settings() -> Result<Result<(Settings, Vec<OwnedFd>), ExitStatus>, String> {
     let user = nix::unistd::geteuid();
     if user.is_root() {
         return Settings::obtain();
@@ -58,11 +58,11 @@ fn settings() -> Result<Result<(Settings, Option<File>), ExitStatus>, String> {
     configuration::own(user.as_raw())
 }
 
-fn broker(settings: Settings, executable: Option<File>) -> Result<(), String> {
+fn broker(settings: Settings, descriptors: Vec<OwnedFd>) -> Result<(), String> {
     log_to_stderr(settings.plan.log_level);
     let private = settings.runtime_dir.is_none().then(fdbroker_common::stdio::take_stdin);
     let private = private.transpose().map_err(|error| format!("standard input: {error}"))?;
-    match Broker::start(settings, executable, private)?.run() {
+    match Broker::start(settings, descriptors, private)?.run() {
         Ok(End::Failed(reason)) => Err(reason),
         Ok(end) => {
             info!("ended: {end:?}");

@@ -26,6 +26,7 @@ pub mod client_link;
 pub mod escape;
 pub mod fdpass;
 pub mod generation;
+pub mod inherited;
 pub mod job_link;
 pub mod lease_link;
 pub mod limits;

@@ -15,5 +15,5 @@ pub const GRANTED_SOCKET: &str = "granted.sock";
 pub const SCANNER_SOCKET: &str = "scanner.sock";
 /// Socket for administration.
 pub const ADMIN_SOCKET: &str = "admin.sock";
-/// All of them.
+/// All of them, the one first that a service manager may hold.
 pub const SOCKETS: [&str; 4] = [CLIENT_SOCKET, GRANTED_SOCKET, SCANNER_SOCKET, ADMIN_SOCKET];

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod problem;
 pub mod scanner;
 pub mod schema;
+pub mod service_manager;
 pub mod settle;
 pub mod source;
 pub mod summary;
@@ -19,9 +20,8 @@ pub mod users;
 pub mod value;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 
 use clap::Parser;
@@ -31,9 +31,10 @@ use landlock::{BitFlags, Scope};
 use nix::unistd::Uid;
 
 use crate::root::settings::{BrokerToConfiguration, OWN_UIDS, Settings};
-use crate::root::{fence, privilege};
+use crate::root::{fence, privilege, sanitize};
 use args::Args;
 use problem::Problem;
+use service_manager::Given;
 
 /// First argument that selects this role. Then follows the command line of the broker.
 pub const ROLE: &str = "--configuration-reader";
@@ -49,16 +50,17 @@ pub fn run() -> Result<(), String> {
         return Err("only a broker of root has its configuration read".into());
     }
     privilege::become_reader(*OWN_UIDS.end()).map_err(text)?;
+    let given = Given::take(nix::unistd::getppid().as_raw().cast_unsigned())?;
     let scope = Scope::AbstractUnixSocket | Scope::Signal;
     fence::read_only(BitFlags::EMPTY, scope).and_then(fence::enforce).map_err(text)?;
     let name = OsString::from("fdbroker");
     let args = Args::parse_from(std::iter::once(name).chain(std::env::args_os().skip(2)));
-    match decide(args, 0)? {
+    match decide(args, 0, given)? {
         // The broker is told nothing, and ends as we do.
         None => Ok(()),
-        Some((settings, executable)) => {
-            let executable: Vec<_> = executable.iter().map(AsFd::as_fd).collect();
-            link.send(&settings, &executable).map_err(|error| error.to_string())
+        Some((settings, descriptors)) => {
+            let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            link.send(&settings, &descriptors).map_err(|error| error.to_string())
         }
     }
 }
@@ -68,12 +70,16 @@ pub fn run() -> Result<(), String> {
 ///
 /// # Errors
 /// Lines for the user.
-pub fn own(uid: u32) -> Result<Result<(Settings, Option<File>), ExitStatus>, String> {
-    Ok(decide(Args::parse(), uid)?.ok_or_else(ExitStatus::default))
+pub fn own(uid: u32) -> Result<Result<(Settings, Vec<OwnedFd>), ExitStatus>, String> {
+    let args = Args::parse();
+    let given =
+        if args.private_on_stdin { Ok(Given::default()) } else { Given::take(std::process::id()) };
+    sanitize::forget_passed();
+    Ok(decide(args, uid, given?)?.ok_or_else(ExitStatus::default))
 }
 
 /// What a broker of this user starts with; none if the command line asks for something else.
-fn decide(args: Args, uid: u32) -> Result<Option<(Settings, Option<File>)>, String> {
+fn decide(args: Args, uid: u32, given: Given) -> Result<Option<(Settings, Vec<OwnedFd>)>, String> {
     let told = |problems: &[Problem]| {
         problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\nfdbroker: ")
     };
@@ -81,7 +87,6 @@ fn decide(args: Args, uid: u32) -> Result<Option<(Settings, Option<File>)>, Stri
         source::read_all(args.config.as_deref(), uid).map_err(|problems| told(&problems))?;
     let settled = settle::settle(&args, uid, &sources).map_err(|problems| told(&problems))?;
     let check = args.check_config;
-    let executable = settled.settings.plan.starts_scanner.then(scanner::find).transpose()?;
     // A private broker is silent.
     let speaks = check || settled.settings.plan.log_level > 0;
     for warning in settled.warnings.iter().filter(|_| speaks) {
@@ -92,5 +97,14 @@ fn decide(args: Args, uid: u32) -> Result<Option<(Settings, Option<File>)>, Stri
         let written = io::stdout().write_all(summary.as_bytes());
         return written.map(|()| None).map_err(|error| format!("standard output: {error}"));
     }
-    Ok(Some((settled.settings, executable)))
+    complete(settled.settings, given).map(Some)
+}
+
+/// Adds what the broker cannot, or shall not, open itself.
+fn complete(mut settings: Settings, mut given: Given) -> Result<(Settings, Vec<OwnedFd>), String> {
+    let executable = settings.plan.starts_scanner.then(scanner::find).transpose()?;
+    let socket = given.client_socket(settings.runtime_dir.as_deref())?;
+    (settings.listens, settings.notifies) = (socket.is_some(), given.notify.is_some());
+    let descriptors = [executable.map(OwnedFd::from), socket, given.notify];
+    Ok((settings, descriptors.into_iter().flatten().collect()))
 }

@@ -81,6 +81,9 @@ pub fn settle(args: &Args, uid: u32, sources: &[Source]) -> Result<Settled, Vec<
         plan,
         policy: std::mem::take(&mut written.policy),
         audit: audit.encoded().map_err(general)?,
+        // Until it is known.
+        listens: false,
+        notifies: false,
     };
     match encode(&settings, &mut Vec::new()) {
         Ok(()) => Ok(Settled { settings, audit, written, warnings: findings.notes }),

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -50,7 +51,10 @@ const ACCEPTS_PER_TURN: usize = 16;
 /// Seconds that the dispatcher may take to have room for a message.
 const DISPATCHER_PATIENCE_S: u32 = 10;
 
-/// How often idle openers are looked at, in milliseconds.
+/// How often a service manager is told that the main loop turns.
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// How often idle openers are looked at, and a service manager is thought of, in milliseconds.
 const RETIRE_LOOK_MS: u16 = 5_000;
 
 /// How long we sleep when a connection can be neither accepted nor refused.
@@ -82,6 +86,11 @@ pub struct Broker {
     spare: Option<OwnedFd>,
     /// The connection of a private broker, until scans can be served.
     private: Option<OwnedFd>,
+    /// Listened on by a service manager; nobody is accepted before scans can be served.
+    passed: Option<OwnedFd>,
+    manager: Option<UnixDatagram>,
+    /// When the service manager was last told something.
+    told: Instant,
     dispatcher: DispatcherChannel,
     waiting: VecDeque<Waiting>,
     openers: BTreeMap<OpenerId, Opener>,
@@ -99,9 +108,13 @@ impl Broker {
     /// One line for the administrator.
     pub fn start(
         settings: Settings,
-        executable: Option<File>,
+        descriptors: Vec<OwnedFd>,
         private: Option<OwnedFd>,
     ) -> Result<Self, String> {
+        let mut come = descriptors.into_iter();
+        let mut next = |comes: bool| if comes { come.next() } else { None };
+        let executable = next(settings.plan.starts_scanner).map(File::from);
+        let (passed, manager) = (next(settings.listens), next(settings.notifies));
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         if private.is_none() && files < DESCRIPTORS_MIN {
             return Err(format!(
@@ -114,7 +127,7 @@ impl Broker {
         let dir = dir.map(|path| RuntimeDir::claim(path, settings.is_system())).transpose()?;
         let mut sockets = Vec::new();
         if let Some(dir) = &dir {
-            paths::SOCKETS.into_iter().for_each(|name| dir.remove(name));
+            own_sockets(&settings).for_each(|name| dir.remove(name));
             sockets.push(dir.listen(paths::SCANNER_SOCKET, settings.is_system())?);
             sockets.push(dir.listen(paths::ADMIN_SOCKET, false)?);
         }
@@ -131,6 +144,9 @@ impl Broker {
             signals,
             clients: Vec::new(),
             private,
+            passed,
+            manager: manager.map(UnixDatagram::from),
+            told: Instant::now(),
             dispatcher,
             waiting: VecDeque::new(),
             openers: BTreeMap::new(),
@@ -148,6 +164,9 @@ impl Broker {
         loop {
             self.retire_openers();
             self.hand_over();
+            if self.told.elapsed() >= SIGN_OF_LIFE {
+                self.tell_manager("WATCHDOG=1");
+            }
             if let Some(end) = self.end.take() {
                 self.close();
                 return Ok(end);
@@ -169,7 +188,7 @@ impl Broker {
         let unheard = unheard.map(|fd| PollFd::new(fd, PollFlags::empty()));
         let mut fds: Vec<PollFd<'_>> =
             unheard.chain(heard.map(|fd| PollFd::new(fd, PollFlags::POLLIN))).collect();
-        let idle = self.openers.values().any(|opener| !opener.busy);
+        let idle = self.openers.values().any(|opener| !opener.busy) || self.manager.is_some();
         match poll(&mut fds, if idle { RETIRE_LOOK_MS.into() } else { PollTimeout::NONE }) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             // The limit on open files was lowered below the number of these.
@@ -264,15 +283,26 @@ impl Broker {
         }
         if let (Some(dir), true) = (&self.dir, self.clients.is_empty()) {
             let system = self.settings.is_system();
-            let granted = (Access::Granted, paths::GRANTED_SOCKET);
-            let granted = self.settings.policy.grants.first().map(|_| granted);
-            // The other one last: who finds that finds both.
-            let sockets = granted.into_iter().chain([(Access::Own, paths::CLIENT_SOCKET)]);
-            match sockets.map(|(access, name)| Ok((access, dir.listen(name, system)?))).collect() {
+            let granted = self.settings.policy.grants.first().map(|_| paths::GRANTED_SOCKET);
+            let granted =
+                granted.map(|name| dir.listen(name, system).map(|fd| (Access::Granted, fd)));
+            let listen = || dir.listen(paths::CLIENT_SOCKET, system);
+            let own = self.passed.take().map_or_else(listen, Ok).map(|fd| (Access::Own, fd));
+            // That one last: who finds it finds both.
+            match granted.into_iter().chain([own]).collect() {
                 Ok(sockets) => self.clients = sockets,
                 Err(reason) => self.finish(End::Failed(reason)),
             }
             info!("serving");
+            self.tell_manager("READY=1\nSTATUS=Serving");
+        }
+    }
+
+    /// Tells a service manager, if there is one, how we are (sd_notify(3)).
+    fn tell_manager(&mut self, state: &str) {
+        self.told = Instant::now();
+        if let Some(Err(error)) = self.manager.as_ref().map(|to| to.send(state.as_bytes())) {
+            error!("the service manager was not told {state:?}: {error}");
         }
     }
 
@@ -309,7 +339,7 @@ impl Broker {
     /// Everything that we started ends with us.
     fn close(&mut self) {
         if let Some(dir) = &self.dir {
-            paths::SOCKETS.into_iter().for_each(|name| dir.remove(name));
+            own_sockets(&self.settings).for_each(|name| dir.remove(name));
         }
         for id in self.openers.keys().copied().collect::<Vec<_>>() {
             self.drop_opener(id, "the broker ends");
@@ -327,6 +357,11 @@ impl Broker {
             error!("process {} was killed and is not gone; it may hang in the kernel", left.id());
         }
     }
+}
+
+/// Those that we make, and remove; the client socket is not among them if a service manager made it.
+fn own_sockets(settings: &Settings) -> impl Iterator<Item = &'static str> {
+    paths::SOCKETS.into_iter().skip(usize::from(settings.listens))
 }
 
 fn watch_signals() -> nix::Result<SignalFd> {

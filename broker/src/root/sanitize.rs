@@ -19,6 +19,19 @@ pub fn ignore_requests_to_end() -> io::Result<()> {
     Ok(SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]).thread_block()?)
 }
 
+/// Beside the standard ones, the one that a service manager may have passed (sd_listen_fds(3)): the
+/// configuration reader inherits it.
+fn last_kept() -> i32 {
+    2 + i32::from(std::env::var_os("LISTEN_FDS").is_some())
+}
+
+/// Closes what the configuration reader has inherited. If nothing was passed, /dev/null stands there.
+pub fn forget_passed() {
+    for number in 3..=last_kept() {
+        let _ = nix::unistd::close(number);
+    }
+}
+
 /// Opens missing standard descriptors, closes all others, sets the umask, forbids core dumps and
 /// raises the limit of open files.
 ///
@@ -26,16 +39,17 @@ pub fn ignore_requests_to_end() -> io::Result<()> {
 /// When /proc is not mounted or /dev/null cannot be opened.
 pub fn surroundings() -> io::Result<()> {
     // A closed 0, 1 or 2 would be handed to the next socket; open(2) fills the lowest gap.
+    let last = last_kept();
     loop {
         let null = File::options().read(true).write(true).open("/dev/null")?;
-        if std::os::fd::AsRawFd::as_raw_fd(&null) > 2 {
+        if std::os::fd::AsRawFd::as_raw_fd(&null) > last {
             break;
         }
         std::mem::forget(null);
     }
     let inherited: Vec<i32> = fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|number| *number > 2)
+        .filter(|number| *number > last)
         .collect();
     for number in inherited {
         // The listing's own descriptor is among them and closed already: EBADF is expected.

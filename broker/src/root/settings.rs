@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, id};
 
 use fdbroker_common::channel::{Channel, ChannelError};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::policy::Policy;
+use super::sanitize::forget_passed;
 use super::spawn;
 use crate::dispatch_link::Plan;
 
@@ -55,6 +56,10 @@ pub struct Settings {
     pub policy: Policy,
     /// What the auditor must know, for it alone to read; none: nothing is recorded.
     pub audit: Option<ByteBuf>,
+    /// Whether the client socket is a service manager's.
+    pub listens: bool,
+    /// Whether a service manager wants to know how the broker is.
+    pub notifies: bool,
 }
 
 /// What the broker says to the process that reads its configuration: nothing.
@@ -68,22 +73,24 @@ impl Settings {
         matches!(self.mode, Mode::System { .. })
     }
 
-    /// As root: has the configuration read, and fdscand found if it is to be started. The inner error is
-    /// the status of a reader that has said itself what is wrong, or what it was asked.
+    /// As root: has the configuration read. With it come, as far as it says so, the executable of fdscand,
+    /// the client socket, and the connection to a service manager. The inner error is the status of a
+    /// reader that has said itself what is wrong, or what it was asked.
     ///
     /// # Errors
     /// When the reader cannot be started, or says what it may not.
-    pub fn obtain() -> Result<Result<(Self, Option<File>), ExitStatus>, String> {
+    pub fn obtain() -> Result<Result<(Self, Vec<OwnedFd>), ExitStatus>, String> {
         let failed = |error: &dyn std::fmt::Display| format!("configuration reader: {error}");
         let (mut child, link) = spawn::configuration_reader().map_err(|error| failed(&error))?;
+        forget_passed();
         let mut link =
             Channel::<BrokerToConfiguration, Self>::adopt(link).map_err(|error| failed(&error))?;
         let told = link.receive();
         let status = child.wait().map_err(|error| failed(&error))?;
         match told {
-            Ok((mut settings, executable)) => {
+            Ok((mut settings, descriptors)) => {
                 settings.plan.broker_pid = id();
-                Ok(Ok((settings, executable.into_iter().next().map(File::from))))
+                Ok(Ok((settings, descriptors)))
             }
             Err(ChannelError::Closed) => Ok(Err(status)),
             Err(error) => Err(failed(&error)),
@@ -93,10 +100,11 @@ impl Settings {
 
 impl Message for Settings {
     const TAG: u8 = 0x65;
-    const DESCRIPTORS_MAX: usize = 1;
+    const DESCRIPTORS_MAX: usize = 3;
 
     fn descriptors(&self) -> usize {
-        usize::from(self.plan.starts_scanner)
+        let come = [self.plan.starts_scanner, self.listens, self.notifies];
+        come.into_iter().filter(|comes| *comes).count()
     }
 
     /// Who must not be root is not, whoever says so.
@@ -136,8 +144,8 @@ mod tests {
             log_level: 3,
         };
         let mode = Mode::System { scanner, reader_uid, granted_uid: 65_529 };
-        let policy = Policy::default();
-        Settings { mode, runtime_dir: None, rules: None, plan, policy, audit: None }
+        let (policy, audit, listens, notifies) = (Policy::default(), None, false, false);
+        Settings { mode, runtime_dir: None, rules: None, plan, policy, audit, listens, notifies }
     }
 
     #[test]

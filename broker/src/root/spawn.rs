@@ -29,6 +29,10 @@ pub type DispatcherChannel = Channel<BrokerToDispatcher, DispatcherToBroker>;
 /// searched, and after an upgrade has replaced the file.
 pub(crate) const OURSELVES: &str = "/proc/self/exe";
 
+/// What a service manager says to the broker, which looks at none of it.
+const FROM_MANAGER: &str =
+    "LISTEN_FDNAMES LISTEN_FDS LISTEN_PID NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC";
+
 /// Starts the configuration reader with our own command line. Returns our end of its link.
 ///
 /// # Errors
@@ -37,6 +41,7 @@ pub fn configuration_reader() -> io::Result<(Child, OwnedFd)> {
     let (ours, theirs) = pair()?;
     let mut command = role("fdbroker: configuration reader", configuration::ROLE, theirs);
     command.args(std::env::args_os().skip(1)).current_dir(".").stdout(Stdio::inherit());
+    command.envs(FROM_MANAGER.split(' ').filter_map(|name| Some((name, std::env::var_os(name)?))));
     Ok((command.spawn()?, ours))
 }
 

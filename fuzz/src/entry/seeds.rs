@@ -238,7 +238,8 @@ fn settings() -> Vec<Seed> {
     let system = Settings { mode, runtime_dir, rules: None, plan, policy, audit: None };
     let (mode, plan) = (Mode::Personal { uid: 65_534 }, Plan { uid: None, ..plan });
     let rules = Some("/etc/rules".into());
-    let personal = Settings { mode, runtime_dir: None, rules, plan, policy: Policy::default(), audit: None };
+    let personal =
+        Settings { mode, runtime_dir: None, rules, plan, policy: Policy::default(), audit: None };
     vec![(name, "system", bytes(&system)), (name, "personal", bytes(&personal))]
 }
 

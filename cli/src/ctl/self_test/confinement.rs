@@ -20,12 +20,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// All processes of a broker, compared with what fresh ones behind the same fences are.
 pub fn checks(status: &Status, fences: &[(Fence, Facts)]) -> Vec<Check> {
-    let probed = |fence: Fence| fences.iter().find(|(other, _)| *other == fence).map(|(_, f)| f);
     let Some(broker) = Facts::of(status.broker_pid) else {
         return vec![Check::failed("broker", "not visible in /proc")];
     };
     let personal = broker.uids.first().is_some_and(|uid| *uid != 0);
     let what = format!("broker {}", status.broker_pid);
+    let fences = as_within(&broker, fences);
+    let probed = |fence: Fence| fences.iter().find(|(other, _)| *other == fence).map(|(_, f)| f);
     let mut wrong = String::new();
     seal_faults(&mut wrong, &broker);
     fence_faults(&mut wrong, &broker, probed(Fence::Broker));
@@ -38,6 +39,18 @@ pub fn checks(status: &Status, fences: &[(Fence, Facts)]) -> Vec<Check> {
         }),
     );
     checks
+}
+
+/// What fresh processes are, as they would be within the filters of a service manager. These lie around all
+/// processes of a broker that it has started: so many more does the broker have than a fresh one.
+fn as_within(broker: &Facts, fences: &[(Fence, Facts)]) -> Vec<(Fence, Facts)> {
+    let fresh = fences.iter().find(|(fence, _)| *fence == Fence::Broker);
+    let around = fresh.map_or(0, |(_, fresh)| broker.filters.saturating_sub(fresh.filters));
+    let within = |facts: &Facts| {
+        let filters = facts.filters.saturating_add(around);
+        Facts { filters, ..facts.clone() }
+    };
+    fences.iter().map(|(fence, facts)| (*fence, within(facts))).collect()
 }
 
 fn scanner_checks(status: &Status, personal: bool) -> Vec<Check> {
@@ -217,6 +230,20 @@ mod tests {
         let mut wrong = String::new();
         fence_faults(&mut wrong, &sealed(), None);
         assert_ne!(wrong, "");
+    }
+
+    #[test]
+    fn filters_of_a_service_manager_are_around_all_processes() {
+        let with = |filters| Facts { filters, ..sealed() };
+        let fences = [(Fence::Broker, with(2)), (Fence::Dispatcher, with(3))];
+        let expected = |broker| {
+            let fences = as_within(&with(broker), &fences);
+            fences.iter().map(|(_, facts)| facts.filters).collect::<Vec<_>>()
+        };
+        assert_eq!(expected(2), [2, 3]);
+        assert_eq!(expected(9), [9, 10]);
+        // One of its own is missing: nothing is around it.
+        assert_eq!(expected(1), [2, 3]);
     }
 
     #[test]
