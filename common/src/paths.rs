@@ -7,7 +7,8 @@ pub const CONFIG_FILE: &str = "/etc/fdbroker/fdbroker.toml";
 /// Rules that a broker loads unless told otherwise.
 pub const RULES_DIR: &str = "/etc/fdbroker/rules.d";
 
-/// Socket for scan requests. It exists only once scans can be served.
+/// Socket for scan requests. It exists only once scans can be served, unless a service manager listens
+/// on it: then connections wait in its queue.
 pub const CLIENT_SOCKET: &str = "client.sock";
 /// Socket for requests of those who have a grant, beneath granted trees. Only there if there are grants.
 pub const GRANTED_SOCKET: &str = "granted.sock";

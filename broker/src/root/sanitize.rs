@@ -1,7 +1,8 @@
 //! First act of every role of this executable: put the inherited surroundings in order.
 //!
 //! Runs with whatever privilege the process was started with, before it opens anything. The
-//! environment is neither trusted nor passed on: each child gets an empty one.
+//! environment is neither trusted nor passed on: each child gets an empty one, but for what the
+//! configuration reader is to make of a service manager's.
 
 use std::fs::{self, File};
 use std::io;
