@@ -5,17 +5,19 @@
 //! | [`root`] | root (or the user whose own broker it is) | accepts, authorises, starts openers, hands connections over |
 //! | [`configuration`] | a uid of its own with `DAC_READ_SEARCH` (or the user) | reads command line, configuration file and user database at start |
 //! | [`dispatcher`] | a uid of its own, no capability, opens nothing | lends workers, looks after the scanner, answers administrators |
+//! | [`auditor`] | a uid of its own with `SYS_PTRACE`, opens nothing | records who asked for what, and what came of it |
 //! | [`rules`] | a uid of its own with `DAC_READ_SEARCH` | opens the administrator's rule files |
 //! | [`opener`] | the caller | resolves, walks, opens, passes descriptors, reports |
 //!
-//! [`auditor`] is data so far. [`probe`] is no part of a broker: it tries what the fences forbid. [`dispatch_link`] and [`reader_link`]
-//! are links between them; [`confine`] fences dispatcher, rule reader and opener. All code that runs as uid 0 is in [`root`] (`make count-root-lines`).
+//! [`probe`] is no part of a broker: it tries what the fences forbid. [`dispatch_link`], [`reader_link`],
+//! [`audit_link`] and [`record_link`] are links between them; [`confine`] fences dispatcher, rule reader, opener and auditor. All code that runs as uid 0 is in [`root`] (`make count-root-lines`).
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod audit_link;
 pub mod auditor;
 pub mod configuration;
 pub mod confine;
@@ -24,6 +26,7 @@ pub mod dispatcher;
 pub mod opener;
 pub mod probe;
 pub mod reader_link;
+pub mod record_link;
 pub mod root;
 pub mod rules;
 

@@ -5,7 +5,7 @@ use std::process::{ExitCode, ExitStatus};
 
 use fdbroker_broker::configuration;
 use fdbroker_broker::root::{Broker, End, launch, sanitize, settings::Settings};
-use fdbroker_broker::{dispatcher, log_to_stderr, opener, probe, rules};
+use fdbroker_broker::{auditor, dispatcher, log_to_stderr, opener, probe, rules};
 use log::info;
 
 /// What an administrator must mend before a new start.
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let result = match role.as_deref().and_then(|role| role.to_str()) {
         Some(opener::ROLE) => opener::run().map_err(|error| format!("opener: {error}")),
         Some(dispatcher::ROLE) => dispatcher::run().map_err(|error| format!("dispatcher: {error}")),
+        Some(auditor::ROLE) => auditor::run().map_err(|error| format!("auditor: {error}")),
         Some(rules::ROLE) => rules::run(args).map_err(|error| format!("rule reader: {error}")),
         Some(launch::ROLE) => match launch::run(args.filter_map(|arg| arg.into_string().ok())) {
             Ok(never) => match never {},

@@ -44,10 +44,13 @@ fn the_lists_on_the_page_are_those_of_the_code() {
     let broker = union(&[list(FENCE, "CALLS"), list(FENCE, "OLDER"), function(FENCE, "confine")]);
     assert_eq!(page("broker"), broker, "broker");
 
-    let base = [list(CONFINE, "BASE"), list(CONFINE, "POLL"), function(CONFINE, "seccomp")];
+    let base = [list(CONFINE, "BASE"), list(CONFINE, "POLL"), function(CONFINE, "allow")];
     let base = union(&base);
     assert_eq!(page("opener"), union(&[base.clone(), list(CONFINE, "OPENER")]), "opener");
     assert_eq!(page("dispatcher"), union(&[base, list(CONFINE, "DISPATCHER")]), "dispatcher");
+    let memory = [list(CONFINE, "POLL"), function(CONFINE, "allow")];
+    let own = [list(CONFINE, "AUDITOR"), function(CONFINE, "auditor")];
+    assert_eq!(page("auditor"), union(&[memory, own].concat()), "auditor");
 
     let common = union(&[list(SECCOMP, "COMMON"), function(SECCOMP, "common")]);
     let template =

@@ -50,7 +50,7 @@ pub fn settle(args: &Args, uid: u32, sources: &[Source]) -> Result<Settled, Vec<
     let identities = identities(args, &document, uid, &mut findings);
     let runtime_dir = runtime_dir(args, &document, uid, &mut findings);
     let rules = rules(args, &document, &mut findings);
-    let (Some((mode, dispatcher)), true) = (identities, findings.problems.is_empty()) else {
+    let (Some((mode, dispatcher, auditor)), true) = (identities, findings.problems.is_empty()) else {
         return Err(findings.problems);
     };
     let warnings = lint::of(&written.policy, &written, runtime_dir.as_deref());
@@ -80,6 +80,7 @@ pub fn settle(args: &Args, uid: u32, sources: &[Source]) -> Result<Settled, Vec<
         rules: rules.map(Into::into),
         plan,
         policy: std::mem::take(&mut written.policy),
+        auditor,
         audit: audit.encoded().map_err(general)?,
         // Until it is known.
         listens: false,
@@ -117,15 +118,15 @@ fn without_root(args: &Args, document: &Document, findings: &mut Findings) {
     }
 }
 
-/// Whose broker it is, and the uid of its dispatcher.
+/// Whose broker it is, and the uids of its dispatcher and its auditor.
 fn identities(
     args: &Args,
     document: &Document,
     uid: Uid,
     findings: &mut Findings,
-) -> Option<(Mode, Option<u32>)> {
+) -> Option<(Mode, Option<u32>, Option<u32>)> {
     if !uid.is_root() {
-        return Some((Mode::Personal { uid: uid.as_raw() }, None));
+        return Some((Mode::Personal { uid: uid.as_raw() }, None, None));
     }
     let top = document.single("");
     let written = top.and_then(|top| top.text("scanner_user"));
@@ -142,14 +143,15 @@ fn identities(
     let is_free =
         |uid: &u32| *uid != scanner.0 && matches!(User::from_uid(Uid::from_raw(*uid)), Ok(None));
     let mut free = OWN_UIDS.rev().filter(is_free);
-    let (Some(reader_uid), Some(dispatcher), Some(granted_uid)) =
-        (free.next(), free.next(), free.next())
+    let mut next = || free.next();
+    let (Some(reader_uid), Some(dispatcher), Some(granted_uid), Some(auditor)) =
+        (next(), next(), next(), next())
     else {
-        let text = "no three free user ids from 65520 to 65531; free some";
+        let text = "no four free user ids from 65520 to 65531; free some";
         findings.problems.push(Problem::general(text));
         return None;
     };
-    Some((Mode::System { scanner, reader_uid, granted_uid }, Some(dispatcher)))
+    Some((Mode::System { scanner, reader_uid, granted_uid }, Some(dispatcher), Some(auditor)))
 }
 
 fn runtime_dir(

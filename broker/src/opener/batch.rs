@@ -41,13 +41,7 @@ impl Pending {
     /// What the client calls the file, for rules that look at names; never used to open anything.
     #[must_use]
     pub fn name(&self) -> Vec<u8> {
-        let mut name = self.target_name.to_vec();
-        if !self.path.is_empty() {
-            if !name.ends_with(b"/") {
-                name.push(b'/');
-            }
-            name.extend_from_slice(&self.path);
-        }
+        let mut name = whole_name(&self.target_name, &self.path);
         // The end of a name says more than its beginning; see `has_whole_name`.
         name.split_off(name.len().saturating_sub(PATH_BYTES_MAX))
     }
@@ -75,6 +69,19 @@ impl Pending {
     pub fn size(&self) -> u64 {
         self.file.stamp().size
     }
+}
+
+/// What the client calls a file: the target, then the path beneath it.
+#[must_use]
+pub fn whole_name(target: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut name = target.to_vec();
+    if !path.is_empty() {
+        if !name.ends_with(b"/") {
+            name.push(b'/');
+        }
+        name.extend_from_slice(path);
+    }
+    name
 }
 
 /// What waits to be dispatched. Bounded by whoever fills it, see [`Queue::has_room`].

@@ -14,6 +14,7 @@ pub mod grants;
 pub mod lending;
 pub mod open;
 pub mod patience;
+pub mod recorder;
 pub mod reports;
 pub mod scan;
 pub mod session;
@@ -35,6 +36,7 @@ use crate::root::privilege;
 use crate::root::sanitize::ignore_requests_to_end;
 use grants::GrantedTrees;
 use open::OpenContext;
+use recorder::Recorder;
 use session::Session;
 
 /// First argument that selects this role.
@@ -52,6 +54,7 @@ pub type DispatcherChannel = Channel<OpenerToDispatcher, DispatcherToOpener>;
 pub fn run() -> io::Result<()> {
     ignore_requests_to_end()?;
     let mut broker: BrokerChannel = take_channel()?;
+    let recorder = Recorder::take_stdout()?;
     let Told { lease_link, scanner_uid, limits, trees } = become_told(&mut broker)?;
     let dispatcher = DispatcherChannel::adopt(lease_link)?;
     let trees = trees.map(GrantedTrees::open);
@@ -67,7 +70,7 @@ pub fn run() -> io::Result<()> {
     let context = Rc::new(context.bounded(limits).granting(trees));
     broker.set_nonblocking(true)?;
     dispatcher.set_nonblocking(true)?;
-    match Session::new((broker, dispatcher), scanner_uid, context).serve() {
+    match Session::new((broker, dispatcher, recorder), scanner_uid, context).serve() {
         Ok(()) | Err(ChannelError::Closed) => Ok(()),
         Err(error) => Err(io::Error::other(error)),
     }

@@ -52,6 +52,7 @@ pub struct OpenContext {
 pub struct VettedFile {
     descriptor: OwnedFd,
     stamp: Stamp,
+    id: ObjectId,
 }
 
 /// A directory of a real file system, opened as the caller for listing.
@@ -186,14 +187,14 @@ impl OpenContext {
 
 impl VettedFile {
     fn new(descriptor: OwnedFd, stat: &Stat, expected: ObjectId) -> Result<Self, Outcome> {
-        let id = ObjectId { device: stat.st_dev, inode: stat.st_ino };
-        let regular = Self::regular(descriptor, stat).filter(|_| id == expected);
+        let regular = Self::regular(descriptor, stat).filter(|file| file.id == expected);
         regular.ok_or(Outcome::Unstable(Change::Vanished))
     }
 
     fn regular(descriptor: OwnedFd, stat: &Stat) -> Option<Self> {
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        regular.then(|| Self { descriptor, stamp: Stamp::of(stat) })
+        let id = ObjectId { device: stat.st_dev, inode: stat.st_ino };
+        regular.then(|| Self { descriptor, stamp: Stamp::of(stat), id })
     }
 
     /// Takes a client's own descriptor, if it can read and nothing else: holding it is the right to
@@ -207,6 +208,12 @@ impl VettedFile {
         }
         let stat = fstat(descriptor).map_err(outcome_of)?;
         Self::new(file.into_descriptor(), &stat, about.id)
+    }
+
+    /// Which file it is.
+    #[must_use]
+    pub(in crate::opener) fn id(&self) -> ObjectId {
+        self.id
     }
 
     /// Size and times when it was opened.

@@ -19,11 +19,14 @@ use fdbroker_common::totals::Totals;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
-use super::batch::{Pending, Queue};
+use super::batch::{Pending, Queue, whole_name};
 use super::exclude::Excludes;
 use super::open::OpenContext;
+use super::open::node::ObjectId;
+use super::recorder::Notes;
 use super::reports::Client;
 use super::walk::{Step, Walk, WalkOptions};
+use crate::record_link::Object;
 
 /// Most bytes of rule names in one report.
 const RULE_NAMES_BYTES_MAX: usize = 16 * 1024;
@@ -43,7 +46,13 @@ pub struct Scan {
     pub queue: Queue,
     /// What has become of files so far.
     pub totals: Totals,
+    /// What is to be recorded of it.
+    pub notes: Notes,
 }
+
+/// A file or directory that is reported: of which target, where beneath it, what the target is called, which
+/// it is.
+type Place = (u32, Vec<u8>, Rc<[u8]>, Option<ObjectId>);
 
 impl Scan {
     /// Begins.
@@ -75,6 +84,7 @@ impl Scan {
             bytes: 0,
             queue: Queue::default(),
             totals: Totals::default(),
+            notes: Notes::default(),
         })
     }
 
@@ -164,10 +174,15 @@ impl Scan {
             }
             return;
         };
-        let target = *target;
-        match walk.next() {
+        let (target, target_name) = (*target, Rc::clone(name));
+        let fresh = walk.is_fresh();
+        let step = walk.next();
+        let origin = walk.origin();
+        if fresh {
+            self.notes.target(&target_name, origin);
+        }
+        match step {
             Step::File { path, file } => {
-                let target_name = Rc::clone(name);
                 let (suspect, doubted, interruptions) = (false, false, 0);
                 let pending =
                     Pending { target, path, target_name, file, suspect, doubted, interruptions };
@@ -177,7 +192,8 @@ impl Scan {
                 self.found(pending, client);
             }
             Step::Outcome { path, outcome, size } => {
-                self.report(client, (target, path), size, 0, outcome);
+                let id = origin.filter(|_| path.is_empty()).map(|about| about.id);
+                self.report(client, (target, path, target_name, id), size, 0, outcome);
             }
             Step::Pause => {}
             Step::End => self.walk = None,
@@ -197,7 +213,7 @@ impl Scan {
             return self.queue.push(pending);
         };
         let outcome = Outcome::Incomplete { limit, read: 0, total: size };
-        self.report(client, (pending.target, pending.path), size, 0, outcome);
+        self.report(client, place(pending), size, 0, outcome);
     }
 
     /// A worker has answered.
@@ -210,28 +226,31 @@ impl Scan {
     ) {
         let size = pending.size();
         let outcome = outcome(answer.finding, answer.read, size, table);
-        self.report(client, (pending.target, pending.path), size, answer.read.min(size), outcome);
+        self.report(client, place(pending), size, answer.read.min(size), outcome);
     }
 
     /// A file could not be judged.
     pub fn failed(&mut self, client: &mut Client, pending: Pending, failure: Failure) {
         let size = pending.size();
-        self.report(client, (pending.target, pending.path), size, 0, Outcome::Error(failure));
+        self.report(client, place(pending), size, 0, Outcome::Error(failure));
     }
 
     fn report(
         &mut self,
         client: &mut Client,
-        file: (u32, Vec<u8>),
+        (target, path, name, id): Place,
         size: u64,
         read: u64,
         outcome: Outcome,
     ) {
         self.totals.add(&outcome, read);
+        self.notes.file(&outcome, || {
+            let id = id.map(|id| (id.device, id.inode));
+            Object::named(whole_name(&name, &path), id, size)
+        });
         if self.options.omit_clean && outcome == Outcome::Clean {
             return;
         }
-        let (target, path) = file;
         client.report(Report { target, path: path.into(), size, outcome });
     }
 
@@ -239,6 +258,10 @@ impl Scan {
     pub fn finish(&self, client: &mut Client) {
         client.tell(OpenerToClient::Done(self.totals));
     }
+}
+
+fn place(pending: Pending) -> Place {
+    (pending.target, pending.path, pending.target_name, Some(pending.file.id()))
 }
 
 /// What a worker's finding means for the caller. `Clean` needs every byte to have been read.

@@ -22,10 +22,12 @@ use nix::poll::PollFlags;
 use super::fleet::{Generation, Worker};
 use super::open::OpenContext;
 use super::patience::Owes;
+use super::recorder::Recorder;
 use super::reports::Client;
 use super::scan::Scan;
 use super::wait::Eagerness;
 use super::{BrokerChannel, DispatcherChannel};
+use crate::record_link::Ending;
 
 /// Files opened in one turn before sockets are looked at again.
 const STEPS_PER_TURN: usize = 256;
@@ -40,6 +42,7 @@ pub struct Session {
     pub(super) untold: VecDeque<OpenerToDispatcher>,
     /// User id that a worker must have.
     pub(super) scanner_uid: u32,
+    pub(super) recorder: Recorder,
     context: Rc<OpenContext>,
     pub(super) client: Option<Client>,
     pub(super) workers: Vec<Worker>,
@@ -70,7 +73,7 @@ impl Session {
     /// An opener without a client.
     #[must_use]
     pub fn new(
-        (broker, dispatcher): (BrokerChannel, DispatcherChannel),
+        (broker, dispatcher, recorder): (BrokerChannel, DispatcherChannel, Recorder),
         scanner_uid: u32,
         context: Rc<OpenContext>,
     ) -> Self {
@@ -79,6 +82,7 @@ impl Session {
             dispatcher,
             untold: VecDeque::new(),
             scanner_uid,
+            recorder,
             context,
             client: None,
             workers: Vec::new(),
@@ -120,6 +124,7 @@ impl Session {
         self.ask_for_workers()?;
         let now = Instant::now();
         self.discard_useless(now)?;
+        self.record().map_err(Gone::Link)?;
         if let Some(client) = &mut self.client {
             client.gather();
             if self.workers.iter().all(Worker::is_idle) {
@@ -157,7 +162,8 @@ impl Session {
             scan.queue.has_room() && scan.queue.len().saturating_add(in_hand) < files_max
         };
         let may = |scan: &Scan| scan.has_work() && has_room(scan);
-        self.accepted && keeps_up && self.scan.as_ref().is_some_and(may)
+        let recorded = self.recorder.keeps_up();
+        self.accepted && keeps_up && recorded && self.scan.as_ref().is_some_and(may)
     }
 
     fn open_files(&mut self) {
@@ -180,6 +186,9 @@ impl Session {
     fn finish_scan(&mut self) {
         let idle = self.workers.iter().all(Worker::is_idle);
         let done = idle && self.scan.as_ref().is_some_and(Scan::is_exhausted);
+        if done && self.accepted {
+            self.end_request(Ending::Done);
+        }
         if let (true, true, Some(client)) = (done, self.accepted, &mut self.client)
             && let Some(scan) = self.scan.take()
         {
@@ -187,6 +196,24 @@ impl Session {
             self.totals.merge(&scan.totals);
             scan.finish(client);
         }
+    }
+
+    /// Tells the auditor what was noted.
+    fn record(&mut self) -> Result<(), ChannelError> {
+        if let Some(scan) = &mut self.scan {
+            self.recorder.add(&mut scan.notes);
+        }
+        self.recorder.flush()
+    }
+
+    fn end_request(&mut self, ending: Ending) {
+        let (mut targets, mut totals) = (0, Totals::default());
+        if let Some(scan) = &mut self.scan {
+            self.recorder.add(&mut scan.notes);
+            (targets, totals) = (scan.notes.targets(), scan.totals);
+        }
+        let generation = self.announced.filter(|_| self.accepted);
+        self.recorder.end(ending, generation, targets, totals);
     }
 
     fn wait(&mut self, now: Instant) -> Result<(), Gone> {
@@ -200,6 +227,11 @@ impl Session {
         if !ready.dispatcher.is_empty() {
             self.tell_untold().map_err(Gone::Link)?;
             self.hear_dispatcher()?;
+        }
+        if !ready.auditor.is_empty() {
+            self.recorder.hear().map_err(Gone::Link)?;
+            let files = self.recorder.files();
+            self.scan.iter_mut().for_each(|scan| scan.notes.files = files);
         }
         // Hanging up cancels even what was sent before it.
         if ready.client.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
@@ -227,6 +259,7 @@ impl Session {
         let channel = Channel::adopt(connection).map_err(|_| Gone::Client)?;
         channel.set_nonblocking(true).map_err(|_| Gone::Client)?;
         self.client = Some(Client::new(channel));
+        self.recorder.welcome();
         Ok(())
     }
 
@@ -261,12 +294,14 @@ impl Session {
             };
             match (message, &mut self.scan) {
                 (ClientToOpener::Start(options), None) => {
+                    self.recorder.begin();
                     match Scan::new(
                         options,
                         descriptors.into_iter().next(),
                         Rc::clone(&self.context),
                     ) {
-                        Ok(scan) => {
+                        Ok(mut scan) => {
+                            scan.notes.files = self.recorder.files();
                             self.scan = Some(scan);
                             self.accept();
                         }
@@ -292,6 +327,7 @@ impl Session {
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Gone {
+        self.end_request(Ending::Refused(refusal));
         if let Some(client) = &mut self.client {
             client.tell(OpenerToClient::Refused(refusal));
             // If it does not read now, closing tells it as much.
@@ -302,6 +338,8 @@ impl Session {
 
     /// The client has gone: everything that was done for it ends, and every worker goes back.
     fn dismiss(&mut self) -> Result<(), ChannelError> {
+        self.end_request(Ending::Aborted);
+        self.recorder.flush()?;
         if let Some(scan) = self.scan.take() {
             self.totals.merge(&scan.totals);
         }

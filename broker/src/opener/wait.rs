@@ -18,6 +18,7 @@ use super::session::{Gone, Session};
 pub(super) struct Ready {
     pub(super) broker: PollFlags,
     pub(super) dispatcher: PollFlags,
+    pub(super) auditor: PollFlags,
     /// Leases of the workers that have said something.
     pub(super) workers: Vec<u32>,
     pub(super) client: PollFlags,
@@ -71,6 +72,8 @@ impl Session {
             PollFd::new(self.broker.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.dispatcher.as_fd(), telling),
         ];
+        let auditor = self.recorder.waits_for();
+        fds.extend(auditor.iter().map(|(fd, events)| PollFd::new(*fd, *events)));
         fds.extend(watched.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
         if let Some(client) = &self.client {
             let mut events = PollFlags::empty();
@@ -91,10 +94,11 @@ impl Session {
         let mut events = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
         let mut next = || events.next().unwrap_or(PollFlags::empty());
         let (broker, dispatcher) = (next(), next());
+        let auditor = if auditor.is_some() { next() } else { PollFlags::empty() };
         let speaks = |(lease, _): &(u32, _)| (!next().is_empty()).then_some(*lease);
         let workers = watched.iter().filter_map(speaks).collect();
         let client = events.next().unwrap_or(PollFlags::empty());
-        Ok(Ready { broker, dispatcher, workers, client })
+        Ok(Ready { broker, dispatcher, auditor, workers, client })
     }
 
     fn timeout(&self, now: Instant) -> PollTimeout {

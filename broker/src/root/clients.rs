@@ -18,12 +18,14 @@ use fdbroker_common::limits::{
 use fdbroker_common::opener_link::BrokerToOpener;
 use fdbroker_common::refusal::Refusal;
 use log::{debug, error, warn};
+use nix::sys::socket::{getsockopt, sockopt};
 
 use super::peer::Peer;
 use super::policy::{Access, Authorization, Grant, authorise};
 use super::shares::may_take;
 use super::spawn::{self, OpenerChannel};
 use super::{Broker, End};
+use crate::audit_link::BrokerToAuditor;
 use crate::dispatch_link::BrokerToDispatcher;
 
 /// Names an opener.
@@ -122,17 +124,22 @@ impl Broker {
         if self.openers.len().saturating_add(self.children.len()) >= OPENERS_MAX {
             self.end_idle("makes room", |_| true);
         }
-        let (child, channel, lease) = spawn::opener(grant, self.settings.plan.scanner_uid)?;
+        let (records, theirs) = self.auditor.as_ref().map(|_| spawn::pair()).transpose()?.unzip();
+        let scanner_uid = self.settings.plan.scanner_uid;
+        let (child, channel, lease) = spawn::opener(grant, scanner_uid, theirs)?;
         let (pid, caller_uid) = (child.id(), grant.caller_uid());
         self.tell_dispatcher(BrokerToDispatcher::Opener { pid, caller_uid }, Some(lease));
         self.next_opener = self.next_opener.wrapping_add(1);
+        let id = self.next_opener;
+        self.tell_auditor(&BrokerToAuditor::Opener(id, pid, grant.identity()), records);
         let grant = Rc::clone(grant);
         let opener = Opener { child, channel, grant, busy: false, since: Instant::now() };
-        self.openers.insert(self.next_opener, opener);
-        Ok(self.next_opener)
+        self.openers.insert(id, opener);
+        Ok(id)
     }
 
     fn serve(&mut self, id: OpenerId, waiting: Waiting) {
+        self.audit(&waiting.connection, Ok(id));
         let Some(opener) = self.openers.get_mut(&id) else {
             return;
         };
@@ -184,8 +191,19 @@ impl Broker {
         while self.end_idle("idle for long", |opener| opener.since.elapsed() >= OPENER_IDLE) {}
     }
 
+    /// Tells the auditor what was decided on a connection, and whose it is.
+    fn audit(&mut self, connection: &OwnedFd, decision: Result<OpenerId, Refusal>) {
+        if let Ok(who) = getsockopt(connection, sockopt::PeerCredentials) {
+            let who = (who.uid(), who.gid(), who.pid());
+            let process = getsockopt(connection, sockopt::PeerPidfd).ok();
+            let told = BrokerToAuditor::Connection(who, process.is_some(), decision);
+            self.tell_auditor(&told, process);
+        }
+    }
+
     /// Tells a client that it is refused, if it listens, and closes.
     pub(super) fn refuse(&mut self, connection: OwnedFd, refusal: Refusal) {
+        self.audit(&connection, Err(refusal));
         // Accepted without blocking, so this does not wait either.
         if let Err(error) = fdpass::send(&connection.into(), &refusal.message(), &[]) {
             debug!("refusal not delivered: {error}");

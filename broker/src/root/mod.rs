@@ -9,6 +9,7 @@ pub mod clients;
 pub mod fence;
 pub mod launch;
 pub mod listen;
+pub mod log_file;
 pub mod peer;
 pub mod policy;
 pub mod privilege;
@@ -38,12 +39,13 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Resource, getrlimit};
 
+use crate::audit_link::BrokerToAuditor;
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
 use clients::{Opener, OpenerId, Waiting};
 use listen::RuntimeDir;
 use policy::Access;
 use settings::Settings;
-use spawn::DispatcherChannel;
+use spawn::{AuditorChannel, DispatcherChannel};
 
 /// Connections accepted in one turn, so that other sockets have theirs.
 const ACCEPTS_PER_TURN: usize = 16;
@@ -92,6 +94,7 @@ pub struct Broker {
     /// When the service manager was last told something.
     told: Instant,
     dispatcher: DispatcherChannel,
+    auditor: Option<AuditorChannel>,
     waiting: VecDeque<Waiting>,
     openers: BTreeMap<OpenerId, Opener>,
     next_opener: OpenerId,
@@ -131,6 +134,11 @@ impl Broker {
             sockets.push(dir.listen(paths::SCANNER_SOCKET, settings.is_system())?);
             sockets.push(dir.listen(paths::ADMIN_SOCKET, false)?);
         }
+        // Before the fence, which is not its own: docs/privileges.md says why.
+        let auditor = settings.audit.as_ref().map(|plan| spawn::auditor(settings.auditor, plan));
+        let auditor =
+            auditor.transpose().map_err(|error| format!("cannot start the auditor: {error}"))?;
+        let (auditors_child, auditor) = auditor.unzip();
         let signals = watch_signals().map_err(|error| format!("signals: {error}"))?;
         confine(dir.as_ref(), executable.as_ref(), settings.is_system())
             .map_err(|error| format!("cannot confine the broker: {error}"))?;
@@ -148,10 +156,11 @@ impl Broker {
             manager: manager.map(UnixDatagram::from),
             told: Instant::now(),
             dispatcher,
+            auditor,
             waiting: VecDeque::new(),
             openers: BTreeMap::new(),
             next_opener: 0,
-            children: vec![(child, 0)],
+            children: auditors_child.into_iter().chain([child]).map(|child| (child, 0)).collect(),
             end: None,
         })
     }
@@ -184,6 +193,7 @@ impl Broker {
         let openers = self.openers.values().map(|opener| opener.channel.as_fd());
         let others = [self.signals.as_fd(), self.dispatcher.as_fd()];
         let heard = openers.chain(others).chain(self.clients.iter().map(|(_, fd)| fd.as_fd()));
+        let heard = heard.chain(self.auditor.as_ref().map(AsFd::as_fd));
         let unheard = self.waiting.iter().map(|waiting| waiting.connection.as_fd());
         let unheard = unheard.map(|fd| PollFd::new(fd, PollFlags::empty()));
         let mut fds: Vec<PollFd<'_>> =
@@ -196,6 +206,10 @@ impl Broker {
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        // The auditor never says anything: that is its end.
+        if self.auditor.is_some() && ready.last() == Some(&true) {
+            self.finish(End::Failed("the auditor ended".into()));
+        }
         let mut ready = ready.into_iter();
         self.waiting.retain(|_| !ready.next().unwrap_or(true));
         Ok(self.openers.keys().zip(ready).filter_map(|(id, said)| said.then_some(*id)).collect())
@@ -245,6 +259,14 @@ impl Broker {
             patience = patience.saturating_sub(1);
             let mut fds = [PollFd::new(self.dispatcher.as_fd(), PollFlags::POLLOUT)];
             let _ = poll(&mut fds, PollTimeout::from(1000_u16));
+        }
+    }
+
+    /// Tells the auditor something, and waits for it for a while.
+    fn tell_auditor(&mut self, message: &BrokerToAuditor, descriptor: Option<OwnedFd>) {
+        let borrowed: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
+        if let Some(Err(error)) = self.auditor.as_mut().map(|link| link.send(message, &borrowed)) {
+            self.finish(End::Failed(format!("the auditor ended or is deaf: {error}")));
         }
     }
 
@@ -344,6 +366,7 @@ impl Broker {
         for id in self.openers.keys().copied().collect::<Vec<_>>() {
             self.drop_opener(id, "the broker ends");
         }
+        self.auditor = None;
         // The dispatcher is deaf to signals and ends with its link; then fdscand and rule readers with theirs.
         let _ = rustix::net::shutdown(&self.dispatcher, rustix::net::Shutdown::Both);
         let deadline = Instant::now() + END_GRACE;

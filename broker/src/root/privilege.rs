@@ -50,9 +50,17 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
 /// # Errors
 /// As [`become_user`].
 pub fn become_reader(uid: u32) -> io::Result<()> {
+    become_holder(uid, Capability::CAP_DAC_READ_SEARCH)
+}
+
+/// Becomes a user of its own that holds this capability and nothing else.
+///
+/// # Errors
+/// As [`become_user`].
+pub fn become_holder(uid: u32, capability: Capability) -> io::Result<()> {
     caps::securebits::set_keepcaps(true).map_err(io::Error::other)?;
     change_ids(uid, uid, &[])?;
-    let keep = HashSet::from([Capability::CAP_DAC_READ_SEARCH]);
+    let keep = HashSet::from([capability]);
     set_capabilities(&keep, &keep)?;
     caps::securebits::set_keepcaps(false).map_err(io::Error::other)?;
     verify(uid, uid, &[])

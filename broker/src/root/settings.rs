@@ -54,7 +54,9 @@ pub struct Settings {
     pub plan: Plan,
     /// Who may what.
     pub policy: Policy,
-    /// What the auditor must know, for it alone to read; none: nothing is recorded.
+    /// User id that the auditor takes; none: it keeps the one that it has.
+    pub auditor: Option<u32>,
+    /// What it must know, for it alone to read; none: there is no auditor.
     pub audit: Option<ByteBuf>,
     /// Whether the client socket is a service manager's.
     pub listens: bool,
@@ -111,8 +113,9 @@ impl Message for Settings {
     fn check(&self) -> Result<(), WireError> {
         let holds = match (self.mode, self.plan.uid) {
             (Mode::System { scanner: (uid, gid), reader_uid, granted_uid }, Some(dispatcher)) => {
-                let ours = BTreeSet::from([reader_uid, granted_uid, dispatcher]);
-                let apart = ours.len() == 3 && ours.iter().all(|uid| OWN_UIDS.contains(uid));
+                let auditor = self.auditor.unwrap_or(0);
+                let ours = BTreeSet::from([reader_uid, granted_uid, dispatcher, auditor]);
+                let apart = ours.len() == 4 && ours.iter().all(|uid| OWN_UIDS.contains(uid));
                 let scanner = uid != 0 && gid != 0 && uid == self.plan.scanner_uid;
                 scanner && apart && !ours.contains(&uid)
             }
@@ -144,8 +147,9 @@ mod tests {
             log_level: 3,
         };
         let mode = Mode::System { scanner, reader_uid, granted_uid: 65_529 };
-        let (policy, audit, listens, notifies) = (Policy::default(), None, false, false);
-        Settings { mode, runtime_dir: None, rules: None, plan, policy, audit, listens, notifies }
+        let (policy, auditor) = (Policy::default(), dispatcher.and(Some(65_528)));
+        let (runtime_dir, rules, audit, listens, notifies) = (None, None, None, false, false);
+        Settings { mode, runtime_dir, rules, plan, policy, auditor, audit, listens, notifies }
     }
 
     #[test]
@@ -174,6 +178,11 @@ mod tests {
         let mut other = settings(nobody, 65_531, Some(65_530));
         other.plan.scanner_uid = 0;
         assert!(other.check().is_err());
+        for auditor in [None, Some(0), Some(1000), Some(65_530), Some(65_531)] {
+            let mut other = settings(nobody, 65_531, Some(65_530));
+            other.auditor = auditor;
+            assert!(other.check().is_err(), "{auditor:?}");
+        }
         let mut own = settings((1000, 1000), 65_531, None);
         own.mode = Mode::Personal { uid: 1000 };
         assert_eq!(own.check(), Ok(()));

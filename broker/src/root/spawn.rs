@@ -12,18 +12,29 @@ use std::process::{Child, Command, Stdio};
 use fdbroker_common::channel::Channel;
 use fdbroker_common::opener_link::{BrokerToOpener, OpenerToBroker};
 use fdbroker_common::wire::Message;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+use serde_bytes::ByteBuf;
 
 use super::launch;
 use super::policy::Grant;
-use super::settings::{Mode, Settings};
+use super::settings::{BrokerToConfiguration, Mode, Settings};
+use crate::audit_link::BrokerToAuditor;
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
-use crate::{configuration, dispatcher, opener, rules};
+use crate::{auditor, configuration, dispatcher, opener, rules};
 
 /// The broker's end of an opener.
 pub type OpenerChannel = Channel<BrokerToOpener, OpenerToBroker>;
+/// An opener, the broker's end of it, and the dispatcher's end of its lease link.
+type StartedOpener = (Child, OpenerChannel, OwnedFd);
 /// The broker's end of the dispatcher.
 pub type DispatcherChannel = Channel<BrokerToDispatcher, DispatcherToBroker>;
+
+/// The broker's end of the auditor, which says nothing.
+pub type AuditorChannel = Channel<BrokerToAuditor, BrokerToConfiguration>;
+
+/// Seconds that the auditor may take to have room for a message.
+const AUDITOR_PATIENCE_S: i64 = 10;
 
 /// Our own executable. By this name the kernel finds it even below a directory that may not be
 /// searched, and after an upgrade has replaced the file.
@@ -65,16 +76,29 @@ pub fn dispatcher(
     Ok((child, ours))
 }
 
-/// Starts an opener and tells it whom to serve. Also returns the dispatcher's end of its lease link.
+/// Starts the auditor. Its link waits for it, but not for ever.
 ///
 /// # Errors
 /// As fork(2) and execve(2).
-pub fn opener(grant: &Grant, scanner_uid: u32) -> io::Result<(Child, OpenerChannel, OwnedFd)> {
+pub fn auditor(uid: Option<u32>, plan: &ByteBuf) -> io::Result<(Child, AuditorChannel)> {
+    let (mut ours, theirs) = AuditorChannel::pair()?;
+    setsockopt(&ours, sockopt::SendTimeout, &TimeVal::seconds(AUDITOR_PATIENCE_S))?;
+    let child = role("fdbroker: auditor", auditor::ROLE, theirs).spawn()?;
+    ours.send(&BrokerToAuditor::Begin(uid, plan.clone()), &[]).map_err(io::Error::other)?;
+    Ok((child, ours))
+}
+
+/// Starts an opener, with this as its standard output, and tells it whom to serve.
+///
+/// # Errors
+/// As fork(2) and execve(2).
+pub fn opener(grant: &Grant, scanner_uid: u32, out: Option<OwnedFd>) -> io::Result<StartedOpener> {
     let (mut ours, theirs) = OpenerChannel::pair()?;
     let (lease, lease_of_opener) = pair()?;
     ours.set_nonblocking(true)?;
     let title = format!("fdbroker: opener for uid {}", grant.caller_uid());
-    let child = role(&title, opener::ROLE, theirs).spawn()?;
+    let out = out.map_or_else(Stdio::null, Stdio::from);
+    let child = role(&title, opener::ROLE, theirs).stdout(out).spawn()?;
     let link = [lease_of_opener.as_fd()];
     let told = grant.messages(scanner_uid).try_for_each(|message| {
         ours.send(&message, link.get(..message.descriptors()).unwrap_or_default())
@@ -120,7 +144,11 @@ pub fn rule_reader(settings: &Settings) -> io::Result<(Child, OwnedFd)> {
     Ok((command.spawn()?, ours))
 }
 
-fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+/// Both ends of a link that is for others.
+///
+/// # Errors
+/// As socketpair(2).
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 

@@ -124,6 +124,17 @@ impl Walk {
         }
     }
 
+    /// Whether it has not begun.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// What is known of the target once it has begun.
+    pub(in crate::opener) fn origin(&self) -> Option<About> {
+        self.origin
+    }
+
     fn begin(&mut self, target: Start) -> Result<Step, Passed> {
         let node = match target {
             Start::Descriptor(target) => Node::of(target).map_err(outcome_of),
@@ -131,10 +142,10 @@ impl Walk {
         };
         let node = node.map_err(|outcome| (outcome, 0))?;
         let about = node.about();
+        self.origin = Some(about);
         if let Some(outcome) = self.options.excludes.exclusion(self.path.whole()) {
             return Err((outcome, about.size));
         }
-        self.origin = Some(about);
         match designated(node, &self.context) {
             Ok(Designated::File(file)) => Ok(Step::File { path: Vec::new(), file }),
             Ok(Designated::Directory(handle)) => {

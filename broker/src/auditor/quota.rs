@@ -1,0 +1,177 @@
+//! How many records one user may cause: in a minute, so many of each class. Pure.
+//!
+//! Beyond that records are counted instead of written, which is said when it begins and when the minute
+//! is over. Matches have a share of their own, so that nobody hides one behind a crowd of others.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::auditor::plan::AuditFiles as Files;
+
+/// For how long is counted.
+pub const WINDOW: Duration = Duration::from_secs(60);
+/// Records of one user and class in a window, and their bytes.
+const RECORDS_MAX: u64 = 6_000;
+const BYTES_MAX: u64 = 4 << 20;
+/// The same of files, when records of all were asked for.
+const ALL_RECORDS_MAX: u64 = 6_000_000;
+const ALL_BYTES_MAX: u64 = 4 << 30;
+/// Users that are counted one by one; further ones together.
+const USERS_MAX: usize = 4_096;
+
+/// What is counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Connections, scans and targets.
+    Requests,
+    /// Files that matched.
+    Matches,
+    /// Other files.
+    Files,
+}
+
+impl Class {
+    /// The word for it in records.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Matches => "matches",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// Whether a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Passage {
+    /// It is.
+    Written,
+    /// It is the first of its window that is not, which is to be told.
+    FirstSuppressed,
+    /// It is not.
+    Suppressed,
+}
+
+/// How many were not written in a window that is over: of which user (none: of several), class, number.
+pub type Suppressed = (Option<u32>, Class, u64);
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    records: u64,
+    bytes: u64,
+    suppressed: u64,
+}
+
+/// All windows.
+#[derive(Debug)]
+pub struct Quota {
+    windows: BTreeMap<(Option<u32>, Class), Window>,
+    files: (u64, u64),
+}
+
+impl Quota {
+    /// With nothing counted.
+    #[must_use]
+    pub fn new(files: Files) -> Self {
+        let all = (ALL_RECORDS_MAX, ALL_BYTES_MAX);
+        let files = if files == Files::All { all } else { (RECORDS_MAX, BYTES_MAX) };
+        Self { windows: BTreeMap::new(), files }
+    }
+
+    /// Counts a record.
+    pub fn count(&mut self, uid: u32, class: Class, bytes: usize, now: Instant) -> Passage {
+        let (records_max, bytes_max) = match class {
+            Class::Files => self.files,
+            Class::Requests | Class::Matches => (RECORDS_MAX, BYTES_MAX),
+        };
+        let known = self.windows.contains_key(&(Some(uid), class));
+        let owner = Some(uid).filter(|_| known || self.windows.len() < USERS_MAX);
+        let fresh = Window { began: now, records: 0, bytes: 0, suppressed: 0 };
+        let window = self.windows.entry((owner, class)).or_insert(fresh);
+        let bytes = window.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if window.records < records_max && bytes <= bytes_max {
+            window.records = window.records.saturating_add(1);
+            window.bytes = bytes;
+            return Passage::Written;
+        }
+        window.suppressed = window.suppressed.saturating_add(1);
+        if window.suppressed == 1 { Passage::FirstSuppressed } else { Passage::Suppressed }
+    }
+
+    /// Windows that are over, or all of them, in which something was suppressed.
+    pub fn over(&mut self, now: Instant, all: bool) -> Vec<Suppressed> {
+        let mut told = Vec::new();
+        self.windows.retain(|(uid, class), window| {
+            let over = all || now.saturating_duration_since(window.began) >= WINDOW;
+            if over && window.suppressed > 0 {
+                told.push((*uid, *class, window.suppressed));
+            }
+            !over
+        });
+        told
+    }
+
+    /// When the next window is over in which something was suppressed.
+    #[must_use]
+    pub fn next_event(&self) -> Option<Instant> {
+        self.windows.values().filter_map(|window| window.began.checked_add(WINDOW)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(quota: &mut Quota, uid: u32, class: Class, records: u64, now: Instant) -> u64 {
+        let written = |_: &u64| quota.count(uid, class, 100, now) == Passage::Written;
+        u64::try_from((0..records).filter(written).count()).unwrap()
+    }
+
+    #[test]
+    fn what_is_suppressed_is_told_at_once_and_counted_to_the_end() {
+        let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
+        assert_eq!(fill(&mut quota, 7, Class::Requests, RECORDS_MAX, now), RECORDS_MAX);
+        assert_eq!(quota.count(7, Class::Requests, 1, now), Passage::FirstSuppressed);
+        assert_eq!(quota.count(7, Class::Requests, 1, now), Passage::Suppressed);
+        assert_eq!(quota.over(now, false), []);
+        assert_eq!(quota.next_event(), now.checked_add(WINDOW));
+        assert_eq!(quota.over(now + WINDOW, false), [(Some(7), Class::Requests, 2)]);
+        assert_eq!(quota.count(7, Class::Requests, 1, now + WINDOW), Passage::Written);
+    }
+
+    #[test]
+    fn a_crowd_of_other_records_hides_no_match_and_nobody_elses() {
+        let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
+        fill(&mut quota, 7, Class::Files, RECORDS_MAX * 2, now);
+        assert_eq!(quota.count(7, Class::Files, 1, now), Passage::Suppressed);
+        assert_eq!(quota.count(7, Class::Matches, 1, now), Passage::Written);
+        assert_eq!(quota.count(8, Class::Files, 1, now), Passage::Written);
+    }
+
+    #[test]
+    fn long_names_count_by_their_bytes() {
+        let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
+        let mut written = 0;
+        while quota.count(7, Class::Files, 16 * 1024, now) == Passage::Written {
+            written += 1;
+        }
+        assert_eq!(written, BYTES_MAX / (16 * 1024));
+    }
+
+    #[test]
+    fn more_users_than_are_counted_apart_are_counted_together() {
+        let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
+        for uid in 0..10_000 {
+            let _ = quota.count(uid, Class::Requests, 1, now);
+        }
+        assert_eq!(quota.windows.len(), USERS_MAX + 1);
+        for uid in 0..10_000 {
+            let _ = fill(&mut quota, uid, Class::Requests, 1, now);
+        }
+        fill(&mut quota, 9_999, Class::Requests, RECORDS_MAX, now);
+        assert!(matches!(quota.over(now, true)[..], [(None, Class::Requests, _)]));
+    }
+}

@@ -1,0 +1,145 @@
+//! Where records go: a file, standard error or the journal. One record is one write.
+//!
+//! Opened before the fence stands; a file is opened by its name only then, never again. Nothing here
+//! waits for who reads standard error or the journal.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{UnixAddr, getpeername};
+
+use super::format;
+use super::record::Record;
+use crate::auditor::plan::{AuditFormat as Format, AuditPlan, AuditTo as To};
+use crate::root::log_file;
+use std::os::fd::AsRawFd;
+
+/// Where journald hears records in its own protocol.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// What the standard error of a service is connected to.
+const JOURNAL_STREAM: &str = "/run/systemd/journal/stdout";
+
+/// An open destination.
+#[derive(Debug)]
+pub enum Sink {
+    /// A file of the administrator's, only to append to.
+    File(File),
+    /// Standard error.
+    Stderr,
+    /// The journal, connected.
+    Journal(UnixDatagram),
+}
+
+impl Sink {
+    /// Opens what the administrator named.
+    ///
+    /// # Errors
+    /// One line that names it.
+    pub fn open(plan: &AuditPlan) -> Result<Self, String> {
+        match &plan.to {
+            To::File(path) => log_file::open(Path::new(path))
+                .map(Self::File)
+                .map_err(|error| format!("{}: {error}", Path::new(path).display())),
+            To::Journal => journal().map_err(|error| {
+                format!("{JOURNAL}: {error}; is journald running? Or name a file in [audit] to")
+            }),
+            To::Auto if stderr_is_journal() => {
+                journal().map_err(|error| format!("{JOURNAL}: {error}"))
+            }
+            To::Auto | To::Stderr | To::Off => Ok(Self::Stderr),
+        }
+    }
+
+    /// Refuses a file that somebody else could write to, or could have chosen.
+    ///
+    /// # Errors
+    /// One line that names it.
+    pub fn judge(&self, plan: &AuditPlan, owner: u32) -> Result<(), String> {
+        let (Self::File(file), To::File(path)) = (self, &plan.to) else {
+            return Ok(());
+        };
+        let path = Path::new(path).display();
+        let meta = file.metadata().map_err(|error| format!("{path}: {error}"))?;
+        let reason = if !meta.is_file() {
+            "not a regular file"
+        } else if meta.uid() != owner || meta.mode() & 0o022 != 0 {
+            "can be written by others; chown it to the broker's user and chmod go-w"
+        } else if meta.nlink() != 1 {
+            "has several names; remove the others"
+        } else {
+            return Ok(());
+        };
+        Err(format!("{path}: {reason}"))
+    }
+
+    /// The number of an open file.
+    #[must_use]
+    pub fn file(&self) -> Option<i32> {
+        match self {
+            Self::File(file) => Some(file.as_raw_fd()),
+            Self::Stderr | Self::Journal(_) => None,
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Stderr => "stderr",
+            Self::Journal(_) => "journal",
+        }
+    }
+
+    /// A record as it goes there.
+    #[must_use]
+    pub fn render(&self, record: &Record, how: Format) -> Vec<u8> {
+        match self {
+            Self::Journal(_) => format::datagram(record, how),
+            Self::File(_) | Self::Stderr => format::line(record, how) + "\n",
+        }
+        .into_bytes()
+    }
+
+    /// Writes as much of a record as there is room for.
+    ///
+    /// # Errors
+    /// As write(2) and send(2); `WouldBlock` when nobody reads.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Stderr => {
+                let out = io::stderr();
+                let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut fds, PollTimeout::ZERO) {
+                    Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => out.lock().write(bytes),
+                }
+            }
+            // All or nothing.
+            Self::Journal(socket) => socket.send(bytes),
+        }
+    }
+}
+
+fn journal() -> io::Result<Sink> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(JOURNAL)?;
+    let flags = rustix::fs::fcntl_getfl(&socket)? | rustix::fs::OFlags::NONBLOCK;
+    rustix::fs::fcntl_setfl(&socket, flags)?;
+    Ok(Sink::Journal(socket))
+}
+
+/// Whether standard error is the connection that systemd made of a service to the journal.
+fn stderr_is_journal() -> bool {
+    let peer = getpeername::<UnixAddr>(io::stderr().as_raw_fd());
+    let path = peer.ok().and_then(|peer| peer.path().map(Path::to_path_buf));
+    path.is_some_and(|path| path.as_os_str() == OsStr::from_bytes(JOURNAL_STREAM.as_bytes()))
+}
