@@ -192,8 +192,8 @@ fn workers_and_openers_hold_nothing_but_their_connections() {
     let opener = env.named("fdb-opener");
     assert_eq!(feed.finish().code, Some(0));
     let own = format!("/proc/{}/fd", opener[0]);
-    wait_until("an idle opener holds its links to broker and dispatcher", || {
-        (holds(opener[0]) == [own.as_str(), "socket:", "socket:"]).then_some(())
+    wait_until("an idle opener holds its links to broker, dispatcher and auditor", || {
+        (holds(opener[0]) == [own.as_str(), "socket:", "socket:", "socket:"]).then_some(())
     });
 }
 

@@ -32,6 +32,8 @@ pub struct Opener {
     pub rule: &'static str,
     /// Connections that it was given: which ones, of whom.
     connections: VecDeque<(u32, u32, Record)>,
+    /// Whose they are.
+    uid: Option<u32>,
     welcomed: u32,
     request: Option<Request>,
 }
@@ -63,7 +65,7 @@ impl Opener {
         channel.set_nonblocking(true)?;
         channel.send(&AuditorToOpener::Tell(files), &[]).map_err(io::Error::other)?;
         let connections = VecDeque::new();
-        Ok(Self { channel, pid, rule, connections, welcomed: 0, request: None })
+        Ok(Self { channel, pid, rule, connections, uid: None, welcomed: 0, request: None })
     }
 
     /// Descriptor to poll.
@@ -74,6 +76,7 @@ impl Opener {
     /// The broker has given it a connection.
     pub fn welcome(&mut self, uid: u32, who: Record) {
         self.welcomed = self.welcomed.wrapping_add(1);
+        self.uid = Some(uid);
         self.connections.push_back((self.welcomed, uid, who));
         if self.connections.len() > CONNECTIONS_MAX {
             self.connections.pop_front();
@@ -152,12 +155,10 @@ impl Auditor {
         let Some(mut opener) = self.openers.remove(&number) else {
             return;
         };
-        let uid = opener.request.as_ref().map(|request| request.uid);
-        let uid = uid.or_else(|| opener.connections.back().map(|(_, uid, _)| *uid));
         if let Some(why) = why {
-            let record = Record::of("opener.cut").warning().with("uid", uid);
+            let record = Record::of("opener.cut").warning().with("uid", opener.uid);
             let record = record.with("opener", opener.pid).with("reason", why);
-            self.writer.write_of(uid.unwrap_or(u32::MAX), Class::Requests, &record);
+            self.writer.write_of(opener.uid.unwrap_or(u32::MAX), Class::Requests, &record);
         }
         if let Some(request) = opener.request.take() {
             let record = Record::of("request").warning().and(&request.who);

@@ -14,19 +14,19 @@ const SETTLE: Duration = Duration::from_secs(60);
 const MEMORY_KIB: u64 = 2048;
 
 /// Processes of which there is a known number, by name.
-const KINDS: [&str; 5] =
-    ["fdbroker", "fdb-dispatcher", "fdscand", "fdscand-templat", "fdscand-worker"];
+const KINDS: [&str; 6] =
+    ["fdbroker", "fdb-dispatcher", "fdb-auditor", "fdscand", "fdscand-templat", "fdscand-worker"];
 
 /// Counts of everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rest {
     /// Of each of [`KINDS`].
-    processes: [usize; 5],
-    /// The most that a process of each kind has, not counting what broker and dispatcher have for each
-    /// opener; at last, that of openers.
-    descriptors: [usize; 6],
-    /// Of broker, dispatcher and supervisor, without what is mapped from files.
-    memory_kib: [u64; 3],
+    processes: [usize; 6],
+    /// The most that a process of each kind has, not counting what broker, dispatcher and auditor have for
+    /// each opener; at last, that of openers.
+    descriptors: [usize; 7],
+    /// Of broker, dispatcher, auditor and supervisor, without what is mapped from files.
+    memory_kib: [u64; 4],
     zombies: usize,
     /// Entries of the runtime directory.
     sockets: usize,
@@ -57,7 +57,7 @@ impl Rest {
     /// The same, whatever memory there is.
     #[must_use]
     pub fn with_any_memory(mut self) -> Self {
-        self.memory_kib = [u64::MAX / 2; 3];
+        self.memory_kib = [u64::MAX / 2; 4];
         self
     }
 
@@ -119,9 +119,9 @@ impl Soak {
         }
         let kinds = KINDS.map(|name| proc::named(&pids, name));
         let most = |pids: &Vec<u32>| pids.iter().map(|pid| proc::descriptor_count(*pid)).max();
-        let mut descriptors = [0; 6];
+        let mut descriptors = [0; 7];
         for (nth, of_kind) in kinds.iter().chain([&openers]).enumerate() {
-            let for_openers = if nth < 2 { openers.len() } else { 0 };
+            let for_openers = if nth < 3 { openers.len() } else { 0 };
             descriptors[nth] = most(of_kind).unwrap_or(0).checked_sub(for_openers)?;
         }
         let memory =
@@ -130,7 +130,7 @@ impl Soak {
         Some(Rest {
             processes: kinds.each_ref().map(Vec::len),
             descriptors,
-            memory_kib: [memory(0)?, memory(1)?, memory(2)?],
+            memory_kib: [memory(0)?, memory(1)?, memory(2)?, memory(3)?],
             zombies: entries.iter().filter(|entry| entry.state == 'Z').count(),
             sockets,
         })

@@ -189,14 +189,14 @@ impl Stage {
     fn descriptors(&self) -> BTreeMap<u32, usize> {
         let pids: Vec<u32> = wait_until("no rule reader is left", || {
             let pids: Vec<u32> = self.env.processes().iter().map(|entry| entry.pid).collect();
-            let known = ["fdbroker", "fdb-dispatcher", "fdb-opener"];
+            let known = ["fdbroker", "fdb-dispatcher", "fdb-auditor", "fdb-opener"];
             let is_known = |pid: &u32| {
                 proc::status(*pid).is_some_and(|status| known.contains(&status.name.as_str()))
             };
             pids.iter().all(is_known).then_some(pids)
         });
         let openers = proc::named(&pids, "fdb-opener");
-        // Both others have a link to each opener.
+        // All others have a link to each opener.
         let links = |pid| if openers.contains(&pid) { 0 } else { openers.len() };
         let count = |pid| proc::descriptor_count(pid).saturating_sub(links(pid));
         pids.into_iter().map(|pid| (pid, count(pid))).collect()

@@ -71,7 +71,7 @@ impl Stage {
         for entry in self.env.processes() {
             let Some(status) = proc::status(entry.pid) else { continue };
             let mut count = proc::descriptor_count(entry.pid);
-            if ["fdbroker", "fdb-dispatcher"].contains(&status.name.as_str()) {
+            if ["fdbroker", "fdb-dispatcher", "fdb-auditor"].contains(&status.name.as_str()) {
                 count = count.saturating_sub(openers);
             }
             counts.entry(status.name).or_default().push(count);

@@ -1,0 +1,82 @@
+//! Who causes very many records, and a disk that takes none.
+
+use std::fs;
+
+use fdbroker_tests::files::{self, EICAR};
+use fdbroker_tests::{Caller, Env, require_root, wait_until};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::json;
+
+use crate::stage::{Place, of};
+
+/// Records of a class and user in a minute (docs/audit.md).
+const RECORDS_MAX: usize = 6000;
+
+#[test]
+fn what_a_user_causes_beyond_a_bound_is_counted_and_hides_nothing_of_others() {
+    require_root!();
+    let place = Place::new();
+    let env = place.start_json();
+    let tree = env.dir().join("tree");
+    let surplus = 500;
+    files::many(&tree, RECORDS_MAX + surplus, EICAR);
+    assert_eq!(env.fdscan(&Caller::user(2000), ["-i".as_ref(), tree.as_path()]).code, Some(1));
+    let found = env.file("found", EICAR);
+    assert_eq!(env.fdscan(&Caller::user(2001), [&found]).code, Some(1));
+    env.stop();
+    let records = place.records();
+    let files =
+        |uid: u32| of(&records, "file").iter().filter(|record| record["uid"] == uid).count();
+    assert_eq!((files(2001), of(&records, "request").len()), (1, 2));
+    let [begins] = of(&records, "suppressing")[..] else { panic!("not told when it begins") };
+    assert_eq!((&begins["uid"], &begins["class"]), (&json!(2000), &json!("matches")));
+    // If a minute ended meanwhile, there are two counts.
+    let counts = of(&records, "suppressed");
+    let count: u64 = counts.iter().filter_map(|record| record["count"].as_u64()).sum();
+    assert_eq!(usize::try_from(count).expect("a count") + files(2000), RECORDS_MAX + surplus);
+}
+
+/// A small file system in memory, gone after the test.
+struct Small(std::path::PathBuf);
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        if let Err(error) = umount2(&self.0, MntFlags::MNT_DETACH) {
+            eprintln!("{} was not unmounted: {error}", self.0.display());
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_keeps_no_scan_from_its_end_and_the_records_come_later() {
+    require_root!();
+    let place = Place::new();
+    let disk = place.dir().join("disk");
+    fs::create_dir(&disk).expect("mkdir");
+    mount(Some("fdbroker-test"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k,mode=755"))
+        .expect("tmpfs");
+    let small = Small(disk.clone());
+    let log = disk.join("audit.log");
+    let config = place.config(&format!("to = \"{}\"\nformat = \"json\"", log.display()));
+    let env = Env::build().broker_arg("--config").broker_arg(config).start_spawned();
+    let filler = disk.join("filler");
+    let _ = fs::write(&filler, vec![0; 1 << 20]);
+    let found = env.file("found", EICAR);
+    // The page that the file has already has room for some.
+    for _ in 0..20 {
+        assert_eq!(env.fdscan(&Caller::user(2000), [&found]).code, Some(1));
+    }
+    env.broker().wait_for("the file takes no records: No space left on device");
+    fs::remove_file(&filler).expect("unlink");
+    let records = wait_until("all records", || {
+        let text = fs::read_to_string(&log).expect("records");
+        let records: Vec<serde_json::Value> =
+            text.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
+        (of(&records, "request").len() == 20).then_some(records)
+    });
+    let numbers: Vec<Option<u64>> = records.iter().map(|record| record["seq"].as_u64()).collect();
+    let expected: Vec<Option<u64>> = (1..=records.len() as u64).map(Some).collect();
+    assert_eq!(numbers, expected, "each once and in order");
+    env.stop();
+    drop(small);
+}
