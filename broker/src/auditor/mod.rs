@@ -187,6 +187,7 @@ impl Auditor {
         let rule = match identity {
             Identity::Caller { .. } => "default",
             Identity::ReadAll { .. } => "root",
+            Identity::Granted { .. } => "grant",
             Identity::Unchanged => "own",
         };
         // If not, the opener has no link and ends.

@@ -1,7 +1,9 @@
 //! Bounds of each message, written down a second time: `Message::check` is what is tested here.
 
+use fdbroker_broker::audit_link::BrokerToAuditor;
 use fdbroker_broker::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
 use fdbroker_broker::reader_link::ReaderToDispatcher;
+use fdbroker_broker::record_link::{AuditorToOpener, Note, OpenerToAuditor};
 use fdbroker_broker::root::settings::{Mode, Settings};
 use fdbroker_common::admin_link::{AdminReply, AdminRequest};
 use fdbroker_common::client_link::{ClientToOpener, OpenerToClient};
@@ -20,6 +22,8 @@ pub trait Bounds {
 }
 
 impl Bounds for AdminRequest {}
+impl Bounds for AuditorToOpener {}
+impl Bounds for BrokerToAuditor {}
 impl Bounds for BrokerToDispatcher {}
 impl Bounds for BrokerToSupervisor {}
 impl Bounds for DispatcherToOpener {}
@@ -101,13 +105,32 @@ impl Bounds for Settings {
     fn assert_within(&self) {
         match self.mode {
             Mode::System { scanner: (uid, gid), reader_uid, granted_uid } => {
-                let ours = [reader_uid, granted_uid, self.plan.uid.expect("a dispatcher")];
+                let [dispatcher, auditor] =
+                    [self.plan.uid, self.auditor].map(|uid| uid.expect("one"));
+                let ours = [reader_uid, granted_uid, dispatcher, auditor];
                 assert!(ours.iter().all(|own| (65_520..=65_531).contains(own) && *own != uid));
-                let [a, b, c] = ours;
-                assert!(a != b && b != c && a != c);
+                let apart: std::collections::BTreeSet<u32> = ours.into_iter().collect();
+                assert_eq!(apart.len(), ours.len());
                 assert!(uid != 0 && gid != 0 && self.plan.scanner_uid == uid);
             }
             Mode::Personal { uid } => assert!(uid != 0 && self.plan.scanner_uid == uid),
+        }
+    }
+}
+
+impl Bounds for OpenerToAuditor {
+    fn assert_within(&self) {
+        let Self::Notes(notes) = self;
+        assert!((1..=64).contains(&notes.len()));
+        for note in notes {
+            if let Note::Target(object, _) | Note::File { object, .. } = note {
+                assert!(object.name.len() <= 4096);
+            }
+            if let Note::File { outcome: Outcome::Match { rules }, unnamed, .. } = note {
+                assert!((1..=32).contains(&rules.len()));
+                assert!(rules.iter().all(|rule| rule.len() <= 128));
+                assert!(*unnamed <= 1024);
+            }
         }
     }
 }

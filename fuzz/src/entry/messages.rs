@@ -2,8 +2,10 @@
 
 use std::fmt::Debug;
 
+use fdbroker_broker::audit_link::BrokerToAuditor;
 use fdbroker_broker::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
 use fdbroker_broker::reader_link::ReaderToDispatcher;
+use fdbroker_broker::record_link::{AuditorToOpener, OpenerToAuditor};
 use fdbroker_broker::root::settings::Settings;
 use fdbroker_common::admin_link::{AdminReply, AdminRequest};
 use fdbroker_common::client_link::{ClientToOpener, OpenerToClient};
@@ -58,6 +60,11 @@ pub fn worker_to_opener(data: &[u8]) {
     judge::<WorkerToOpener>(data);
 }
 
+/// An opener says something to the auditor.
+pub fn opener_to_auditor(data: &[u8]) {
+    judge::<OpenerToAuditor>(data);
+}
+
 /// An opener says something to the broker.
 pub fn opener_to_broker(data: &[u8]) {
     judge::<OpenerToBroker>(data);
@@ -102,6 +109,8 @@ pub fn from_above(data: &[u8]) {
         Some(&BrokerToTemplate::TAG) => judge::<BrokerToTemplate>(data),
         Some(&AdminReply::TAG) => judge::<AdminReply>(data),
         Some(&BrokerToDispatcher::TAG) => judge::<BrokerToDispatcher>(data),
+        Some(&BrokerToAuditor::TAG) => judge::<BrokerToAuditor>(data),
+        Some(&AuditorToOpener::TAG) => judge::<AuditorToOpener>(data),
         Some(&DispatcherToBroker::TAG) => judge::<DispatcherToBroker>(data),
         _ => {}
     }

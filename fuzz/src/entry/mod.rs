@@ -7,6 +7,7 @@ mod bounds;
 mod channel;
 mod client;
 mod messages;
+mod records;
 pub mod seeds;
 mod text;
 mod worker;
@@ -14,10 +15,11 @@ mod worker;
 pub use channel::channel;
 pub use client::client_scan;
 pub use messages::{
-    admin_to_dispatcher, client_to_opener, configuration_to_broker, from_above, opener_to_broker,
-    opener_to_client, opener_to_dispatcher, opener_to_worker, reader_to_dispatcher,
-    supervisor_to_dispatcher, template_to_dispatcher, worker_to_opener,
+    admin_to_dispatcher, client_to_opener, configuration_to_broker, from_above, opener_to_auditor,
+    opener_to_broker, opener_to_client, opener_to_dispatcher, opener_to_worker,
+    reader_to_dispatcher, supervisor_to_dispatcher, template_to_dispatcher, worker_to_opener,
 };
+pub use records::records;
 pub use text::{configuration, escaping, excludes, rule_table};
 pub use worker::worker_answers;
 
@@ -35,11 +37,13 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("escaping", escaping),
     ("excludes", excludes),
     ("from_above", from_above),
+    ("opener_to_auditor", opener_to_auditor),
     ("opener_to_broker", opener_to_broker),
     ("opener_to_client", opener_to_client),
     ("opener_to_dispatcher", opener_to_dispatcher),
     ("opener_to_worker", opener_to_worker),
     ("reader_to_dispatcher", reader_to_dispatcher),
+    ("records", records),
     ("rule_table", rule_table),
     ("supervisor_to_dispatcher", supervisor_to_dispatcher),
     ("template_to_dispatcher", template_to_dispatcher),

@@ -2,8 +2,11 @@
 //!
 //! They stand in `fuzz/seeds` so that a fuzzer finds them; `broker/tests/fuzzing` compares both.
 
+use fdbroker_broker::audit_link::BrokerToAuditor;
+use fdbroker_broker::auditor::plan::AuditFiles;
 use fdbroker_broker::dispatch_link::{BrokerToDispatcher, DispatcherToBroker, Plan};
 use fdbroker_broker::reader_link::ReaderToDispatcher;
+use fdbroker_broker::record_link::{AuditorToOpener, Ending, Kind, Note, Object, OpenerToAuditor};
 use fdbroker_broker::root::policy::Policy;
 use fdbroker_broker::root::settings::{Mode, Settings};
 use fdbroker_common::admin_link::{AdminReply, AdminRequest, OpenerStatus, Status};
@@ -33,7 +36,8 @@ pub type Seed = (&'static str, &'static str, Vec<u8>);
 /// All seeds.
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
-    let messages = [client_link(), job_link(), lease_links(), scanner_links(), from_above()];
+    let messages =
+        [client_link(), job_link(), lease_links(), scanner_links(), from_above(), audit_links()];
     [messages.concat(), settings(), beyond(), stages(), texts()].concat()
 }
 
@@ -235,11 +239,17 @@ fn settings() -> Vec<Seed> {
     };
     let mode = Mode::System { scanner: (65_534, 65_534), reader_uid: 65_531, granted_uid: 65_529 };
     let runtime_dir = Some("/run/fdbroker".into());
-    let system = Settings { mode, runtime_dir, rules: None, plan, policy, audit: None };
+    let (auditor, audit) = (Some(65_528), Some(text("plan")));
+    let (listens, notifies) = (true, true);
+    let system =
+        Settings { mode, runtime_dir, rules: None, plan, policy, auditor, audit, listens, notifies };
     let (mode, plan) = (Mode::Personal { uid: 65_534 }, Plan { uid: None, ..plan });
     let rules = Some("/etc/rules".into());
-    let personal =
-        Settings { mode, runtime_dir: None, rules, plan, policy: Policy::default(), audit: None };
+    let (policy, auditor, audit) = (Policy::default(), None, None);
+    let (runtime_dir, listens, notifies) = (None, false, false);
+    let personal = Settings {
+        mode, runtime_dir, rules, plan, policy, auditor, audit, listens, notifies,
+    };
     vec![(name, "system", bytes(&system)), (name, "personal", bytes(&personal))]
 }
 
@@ -304,6 +314,39 @@ fn from_above() -> Vec<Seed> {
         (name, "begin", bytes(&BrokerToDispatcher::Begin(plan))),
         (name, "opener", bytes(&BrokerToDispatcher::Opener { pid: 4000, caller_uid: 2000 })),
         (name, "fail", bytes(&DispatcherToBroker::Fail(text("no rules")))),
+    ]
+}
+
+fn notes() -> OpenerToAuditor {
+    let object = |name: &str| Object::named(name.as_bytes().to_vec(), Some((0x801, 77)), 68);
+    let rules = vec!["One".to_owned(), "Two".to_owned()];
+    let failed = Outcome::Error(Failure::System(5));
+    let ending = Ending::Refused(Refusal::Silent);
+    OpenerToAuditor::Notes(vec![
+        Note::Begin { connection: 1 },
+        Note::Target(object("/srv"), Kind::Directory),
+        Note::File { object: object("/srv/a\nb"), outcome: Outcome::Match { rules }, unnamed: 3 },
+        Note::File { object: Object::named(vec![0xff; 9], None, 0), outcome: failed, unnamed: 0 },
+        Note::End { ending, targets: 1, generation: Some(GENERATION), totals: Totals::default() },
+    ])
+}
+
+fn audit_links() -> Vec<Seed> {
+    let identity = Identity::Caller { uid: 2000, gid: 100 };
+    let served = BrokerToAuditor::Connection((2000, 100, 4000), true, Ok(7));
+    let refused = BrokerToAuditor::Connection((2000, 100, 4000), false, Err(Refusal::NotAllowed));
+    let name = "from_above";
+    vec![
+        ("opener_to_auditor", "notes", bytes(&notes())),
+        ("opener_to_auditor", "no-notes", vec![1, 0x69, 0, 0]),
+        ("opener_to_auditor", "match-of-nothing", vec![1, 0x69, 0, 1, 2, 0, 0, 0, 0, 1, 0, 0]),
+        ("records", "notes", bytes(&notes())),
+        ("records", "name", b"a\" uid=0 \\\n\x1b[2J\xff\xe2\x80\xae".to_vec()),
+        (name, "audit-begin", bytes(&BrokerToAuditor::Begin(Some(65_529), text("plan")))),
+        (name, "audit-opener", bytes(&BrokerToAuditor::Opener(7, 4001, identity))),
+        (name, "audit-served", bytes(&served)),
+        (name, "audit-refused", bytes(&refused)),
+        (name, "tell", bytes(&AuditorToOpener::Tell(AuditFiles::All))),
     ]
 }
 
