@@ -79,6 +79,12 @@ impl Feed {
         self.fdscan.ended_within(crate::PATIENCE).expect("the signal ends it")
     }
 
+    /// Closes the list; the process goes on.
+    #[must_use]
+    pub fn close(self) -> Running {
+        self.fdscan
+    }
+
     /// Closes the list and waits for the end.
     ///
     /// # Panics

@@ -1,10 +1,13 @@
 //! Who causes very many records, and a disk that takes none.
 
 use std::fs;
+use std::time::Duration;
 
 use fdbroker_tests::files::{self, EICAR};
 use fdbroker_tests::{Caller, Env, require_root, wait_until};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::stage::{Place, of};
@@ -34,6 +37,31 @@ fn what_a_user_causes_beyond_a_bound_is_counted_and_hides_nothing_of_others() {
     let counts = of(&records, "suppressed");
     let count: u64 = counts.iter().filter_map(|record| record["count"].as_u64()).sum();
     assert_eq!(usize::try_from(count).expect("a count") + files(2000), RECORDS_MAX + surplus);
+}
+
+#[test]
+fn a_scan_waits_for_an_auditor_that_does_not_keep_up_and_no_record_is_left_out() {
+    require_root!();
+    let place = Place::new();
+    let config = place.to_file("format = \"json\"\nfiles = \"all\"");
+    let env = Env::build().broker_arg("--config").broker_arg(config).start_spawned();
+    let tree = env.dir().join("tree");
+    // Far more than fit a socket.
+    files::many(&tree, 5_000, b"nothing");
+    let mut feed = env.feed(&Caller::user(2000));
+    feed.scan(&env.file("first", b"nothing"), "OK");
+    let auditor = env.named("fdb-auditor")[0];
+    let auditor = Pid::from_raw(i32::try_from(auditor).expect("a pid"));
+    kill(auditor, Signal::SIGSTOP).expect("kill");
+    feed.give(&tree);
+    feed.running().wait_for_output(&format!("{}/", tree.display()));
+    let mut fdscan = feed.close();
+    assert_eq!(fdscan.ended_within(Duration::from_secs(2)), None, "it waits");
+    kill(auditor, Signal::SIGCONT).expect("kill");
+    let output = fdscan.finish().expect_code(0);
+    assert_eq!(output.line("Clean:"), Some("Clean:      5001".to_owned()));
+    let records = place.after_requests(1);
+    assert_eq!(of(&records, "file").len(), 5_001);
 }
 
 /// A small file system in memory, gone after the test.
