@@ -240,8 +240,8 @@ const AUDIT: Section = Section {
             kind: Kind::Word(&["none", "findings", "all"]),
             value: "\"findings\"",
             default: "",
-            text: "Of which files there is a record of their own: of none, of matches and of what was \
-                   not read to the end, or of all.",
+            text: "Of which files there is a record of their own: of none, of findings (all that are \
+                   neither clean nor skipped), or of all.",
         },
     ],
 };
