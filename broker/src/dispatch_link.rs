@@ -10,23 +10,16 @@ use serde_bytes::ByteBuf;
 
 /// What the broker says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "process ids, for people, and user ids")]
 pub enum BrokerToDispatcher {
     /// First message. Two descriptors: the listening scanner and admin sockets.
     Begin(Plan),
     /// First message of a private broker, which has no sockets.
     BeginPrivate(Plan),
-    /// An opener was started (one descriptor: its lease link).
-    Opener {
-        /// Its process id, for people.
-        pid: u32,
-        /// The caller for whom it works.
-        caller_uid: u32,
-    },
+    /// An opener was started for this caller (one descriptor: its lease link).
+    Opener { pid: u32, caller_uid: u32 },
     /// fdscand was started (one descriptor: its link).
-    Scanner {
-        /// Its process id, for people.
-        pid: u32,
-    },
+    Scanner { pid: u32 },
     /// A rule reader was started (one descriptor: its link).
     RuleReader,
     /// The administrator asked for the rules to be read again, by signal.

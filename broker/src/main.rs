@@ -1,15 +1,15 @@
 //! `fdbroker`: chooses the role and wires it up. Runs with the privilege that it was started with.
 
 use std::os::fd::OwnedFd;
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitCode;
 
 use fdbroker_broker::configuration;
-use fdbroker_broker::root::{Broker, End, launch, sanitize, settings::Settings};
+use fdbroker_broker::root::{
+    Broker, End, launch, sanitize,
+    settings::{FAILED, Settings},
+};
 use fdbroker_broker::{auditor, dispatcher, log_to_stderr, opener, probe, rules};
 use log::info;
-
-/// What an administrator must mend before a new start.
-const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     if let Err(error) = sanitize::surroundings() {
@@ -23,22 +23,13 @@ fn main() -> ExitCode {
         Some(dispatcher::ROLE) => dispatcher::run().map_err(|error| format!("dispatcher: {error}")),
         Some(auditor::ROLE) => auditor::run().map_err(|error| format!("auditor: {error}")),
         Some(rules::ROLE) => rules::run(args).map_err(|error| format!("rule reader: {error}")),
-        Some(launch::ROLE) => match launch::run(args.filter_map(|arg| arg.into_string().ok())) {
-            Ok(never) => match never {},
-            Err(error) => Err(format!("launcher: {error}")),
-        },
+        Some(launch::ROLE) => launch::run(args).map_err(|error| format!("launcher: {error}")),
         Some(configuration::ROLE) => configuration::run(),
         Some(probe::ROLE) => return probe::run(args),
         _ => match settings() {
             Ok(Ok((settings, descriptors))) => broker(settings, descriptors),
             // The reader has told the rest.
-            Ok(Err(status)) => {
-                return status
-                    .code()
-                    .and_then(|code| u8::try_from(code).ok())
-                    .unwrap_or(FAILED)
-                    .into();
-            }
+            Ok(Err(status)) => return status.into(),
             Err(error) => Err(error),
         },
     };
@@ -51,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn settings() -> Result<Result<(Settings, Vec<OwnedFd>), ExitStatus>, String> {
+fn settings() -> Result<Result<(Settings, Vec<OwnedFd>), u8>, String> {
     let user = nix::unistd::geteuid();
     if user.is_root() {
         return Settings::obtain();

@@ -16,6 +16,7 @@ use std::process::{Command, ExitCode};
 use fdbroker_common::probe::{Act, Fence, Props, exit_code};
 use nix::unistd::{Uid, User};
 
+use crate::configuration::interpreter;
 use crate::confine;
 use crate::root::settings::OWN_UIDS;
 use crate::root::{self, privilege};
@@ -60,11 +61,11 @@ fn probe(args: &[OsString]) -> io::Result<()> {
     match (fence.to_str().and_then(Fence::named), inside) {
         (Some(Fence::Broker), false) => {
             let mut props = Props::gather_all(place)?;
-            root::confine(None, None, Uid::effective().is_root())?;
+            confine_as_broker()?;
             attempt(acts, &mut props)
         }
         (Some(Fence::Opener | Fence::Reader | Fence::Dispatcher), false) => {
-            root::confine(None, None, Uid::effective().is_root())?;
+            confine_as_broker()?;
             Err(execute_inside(rest))
         }
         (Some(fence @ (Fence::Opener | Fence::Reader | Fence::Dispatcher)), true) => {
@@ -79,6 +80,10 @@ fn probe(args: &[OsString]) -> io::Result<()> {
         }
         _ => Err(io::Error::other("no such fence of this program")),
     }
+}
+
+fn confine_as_broker() -> io::Result<()> {
+    root::confine(None, [&interpreter::find()?, &None], Uid::effective().is_root())
 }
 
 /// Starts this program afresh, as the broker starts its children; returns only on failure.

@@ -67,26 +67,17 @@ pub struct TreeGrant {
     pub hard_links: bool,
 }
 
-/// Under which identity an opener works.
+/// Under which identity an opener works. No user id is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "user and group ids, as their names say")]
 pub enum Identity {
     /// Exactly the caller's user and groups, no capability.
-    Caller {
-        /// User id, never 0.
-        uid: u32,
-        /// Group id.
-        gid: u32,
-    },
-    /// A user id of its own with `CAP_DAC_READ_SEARCH` alone, for callers who may read everything.
-    ReadAll {
-        /// User and group id of the opener; neither 0 nor the scanner's.
-        uid: u32,
-    },
-    /// The same with another user id, fenced to the trees that it was told: it reads nothing else.
-    Granted {
-        /// User and group id of the opener; neither 0, the scanner's, nor that of `ReadAll`.
-        uid: u32,
-    },
+    Caller { uid: u32, gid: u32 },
+    /// A user and group id of its own, not the scanner's, with `CAP_DAC_READ_SEARCH` alone, for callers who may
+    /// read everything.
+    ReadAll { uid: u32 },
+    /// The same with another id, which reads beneath granted trees alone.
+    Granted { uid: u32 },
     /// The identity it has: the broker is an ordinary user's own.
     Unchanged,
 }

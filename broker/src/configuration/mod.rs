@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod document;
+pub mod interpreter;
 pub mod lint;
 pub mod policy;
 pub mod problem;
@@ -22,13 +23,14 @@ pub mod value;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitStatus;
 
 use clap::Parser;
 use fdbroker_common::channel::Channel;
+use fdbroker_common::limits::DESCRIPTORS_MIN;
 use fdbroker_common::stdio::take_channel;
 use landlock::{BitFlags, Scope};
 use nix::unistd::Uid;
+use rustix::process::{Resource, getrlimit};
 
 use crate::root::settings::{BrokerToConfiguration, OWN_UIDS, Settings};
 use crate::root::{fence, privilege, sanitize};
@@ -70,12 +72,12 @@ pub fn run() -> Result<(), String> {
 ///
 /// # Errors
 /// Lines for the user.
-pub fn own(uid: u32) -> Result<Result<(Settings, Vec<OwnedFd>), ExitStatus>, String> {
+pub fn own(uid: u32) -> Result<Result<(Settings, Vec<OwnedFd>), u8>, String> {
     let args = Args::parse();
     let given =
         if args.private_on_stdin { Ok(Given::default()) } else { Given::take(std::process::id()) };
     sanitize::forget_passed();
-    Ok(decide(args, uid, given?)?.ok_or_else(ExitStatus::default))
+    Ok(decide(args, uid, given?)?.ok_or(0))
 }
 
 /// What a broker of this user starts with; none if the command line asks for something else.
@@ -102,9 +104,18 @@ fn decide(args: Args, uid: u32, given: Given) -> Result<Option<(Settings, Vec<Ow
 
 /// Adds what the broker cannot, or shall not, open itself.
 fn complete(mut settings: Settings, mut given: Given) -> Result<(Settings, Vec<OwnedFd>), String> {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if settings.runtime_dir.is_some() && files < DESCRIPTORS_MIN {
+        return Err(format!(
+            "the limit on open files is {files}, {DESCRIPTORS_MIN} are needed; raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+        ));
+    }
+    let interpreter = interpreter::find().map_err(|error| format!("/proc/self/maps: {error}"))?;
     let executable = settings.plan.starts_scanner.then(scanner::find).transpose()?;
     let socket = given.client_socket(settings.runtime_dir.as_deref())?;
+    settings.interpreted = interpreter.is_some();
     (settings.listens, settings.notifies) = (socket.is_some(), given.notify.is_some());
-    let descriptors = [executable.map(OwnedFd::from), socket, given.notify];
-    Ok((settings, descriptors.into_iter().flatten().collect()))
+    let files = [interpreter, executable].map(|file| file.map(OwnedFd::from));
+    let descriptors = files.into_iter().chain([socket, given.notify]);
+    Ok((settings, descriptors.flatten().collect()))
 }

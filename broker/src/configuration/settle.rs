@@ -22,6 +22,9 @@ use crate::auditor::plan::{AuditFiles, AuditFormat, AuditPlan, AuditTo};
 use crate::dispatch_link::Plan;
 use crate::root::settings::{Mode, OWN_UIDS, Settings};
 
+/// `sun_path` without the zero at its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// What a broker starts with, and what is to be said about it.
 #[derive(Debug)]
 pub struct Settled {
@@ -48,9 +51,11 @@ pub fn settle(args: &Args, uid: u32, sources: &[Source]) -> Result<Settled, Vec<
         without_root(args, &document, &mut findings);
     }
     let identities = identities(args, &document, uid, &mut findings);
-    let runtime_dir = runtime_dir(args, &document, uid, &mut findings);
+    let runtime_dir = runtime_dir(args, &document, uid, &mut findings)
+        .filter(|dir| fits_sockets(dir, &mut findings));
     let rules = rules(args, &document, &mut findings);
-    let (Some((mode, dispatcher, auditor)), true) = (identities, findings.problems.is_empty()) else {
+    let (Some((mode, dispatcher, auditor)), true) = (identities, findings.problems.is_empty())
+    else {
         return Err(findings.problems);
     };
     let warnings = lint::of(&written.policy, &written, runtime_dir.as_deref());
@@ -83,6 +88,7 @@ pub fn settle(args: &Args, uid: u32, sources: &[Source]) -> Result<Settled, Vec<
         auditor,
         audit: audit.encoded().map_err(general)?,
         // Until it is known.
+        interpreted: false,
         listens: false,
         notifies: false,
     };
@@ -175,6 +181,20 @@ fn runtime_dir(
             }
         },
     }
+}
+
+/// Whether names of sockets in a directory are short enough for the kernel (unix(7)).
+fn fits_sockets(dir: &Path, findings: &mut Findings) -> bool {
+    let longest = paths::SOCKETS.iter().map(|name| dir.join(name).as_os_str().len()).max();
+    let fits = longest.is_none_or(|bytes| bytes <= SOCKET_PATH_BYTES_MAX);
+    if !fits {
+        let text = format!(
+            "{}: too long for a socket ({SOCKET_PATH_BYTES_MAX} bytes); choose another --runtime-dir",
+            shown(dir)
+        );
+        findings.problems.push(Problem::general(text));
+    }
+    fits
 }
 
 fn rules(args: &Args, document: &Document, findings: &mut Findings) -> Option<PathBuf> {

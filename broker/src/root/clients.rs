@@ -17,11 +17,11 @@ use fdbroker_common::limits::{
 };
 use fdbroker_common::opener_link::BrokerToOpener;
 use fdbroker_common::refusal::Refusal;
-use log::{debug, error, warn};
+use log::{debug, error};
 use nix::sys::socket::{getsockopt, sockopt};
 
 use super::peer::Peer;
-use super::policy::{Access, Authorization, Grant, authorise};
+use super::policy::{Access, Grant, authorise};
 use super::shares::may_take;
 use super::spawn::{self, OpenerChannel};
 use super::{Broker, End};
@@ -60,33 +60,26 @@ impl Broker {
                 return self.refuse(connection, Refusal::Overloaded);
             }
         };
-        let Peer { uid, gid, pid, .. } = peer;
+        debug!("connection: uid {} gid {} pid {}, {access:?}", peer.uid, peer.gid, peer.pid);
         match authorise(&peer, access, self.settings.mode, &self.settings.policy) {
-            Authorization::Allowed(grant) if !self.may_serve(&grant) && !self.may_wait(uid) => {
-                debug!("connection: uid {uid} gid {gid} pid {pid} refused: too many wait");
+            Ok(grant) if !self.may_serve(&grant) && !self.may_wait(peer.uid) => {
                 self.refuse(connection, Refusal::TooManyConnections);
             }
-            Authorization::Allowed(grant) => {
-                debug!("connection: uid {uid} gid {gid} pid {pid} allowed: {access:?}");
-                self.waiting.push_back(Waiting { connection, grant: Rc::new(grant) });
-            }
-            Authorization::Denied(refusal) => {
-                warn!("connection: uid {uid} gid {gid} pid {pid} denied: {access:?}, {refusal:?}");
-                self.refuse(connection, refusal);
-            }
+            Ok(grant) => self.waiting.push_back(Waiting { connection, grant: Rc::new(grant) }),
+            Err(refusal) => self.refuse(connection, refusal),
         }
     }
 
     fn may_wait(&self, uid: u32) -> bool {
-        let waiting = self.waiting.iter().map(|waiting| waiting.grant.caller_uid());
+        let waiting = self.waiting.iter().map(|waiting| waiting.grant.caller_uid);
         may_take(uid, waiting, CONNECTIONS_WAITING_MAX, CONNECTIONS_WAITING_PER_UID_MAX)
     }
 
     /// Whether this user may have another opener at work. An idle one counts for nobody: it makes room.
     fn may_serve(&self, grant: &Grant) -> bool {
-        let uid = grant.caller_uid();
+        let uid = grant.caller_uid;
         let busy = self.openers.values().filter(|opener| opener.busy);
-        let busy = busy.map(|opener| opener.grant.caller_uid());
+        let busy = busy.map(|opener| opener.grant.caller_uid);
         // Openers that were killed but hang in the kernel count until they are gone.
         let hanging = self.children.iter().map(|(_, owner)| *owner);
         let all = if uid == 0 { OPENERS_MAX } else { OPENERS_MAX - OPENERS_FOR_ROOT };
@@ -127,11 +120,11 @@ impl Broker {
         let (records, theirs) = self.auditor.as_ref().map(|_| spawn::pair()).transpose()?.unzip();
         let scanner_uid = self.settings.plan.scanner_uid;
         let (child, channel, lease) = spawn::opener(grant, scanner_uid, theirs)?;
-        let (pid, caller_uid) = (child.id(), grant.caller_uid());
+        let (pid, caller_uid) = (child.id(), grant.caller_uid);
         self.tell_dispatcher(BrokerToDispatcher::Opener { pid, caller_uid }, Some(lease));
         self.next_opener = self.next_opener.wrapping_add(1);
         let id = self.next_opener;
-        self.tell_auditor(&BrokerToAuditor::Opener(id, pid, grant.identity()), records);
+        self.tell_auditor(&BrokerToAuditor::Opener(id, pid, grant.identity), records);
         let grant = Rc::clone(grant);
         let opener = Opener { child, channel, grant, busy: false, since: Instant::now() };
         self.openers.insert(id, opener);
@@ -180,7 +173,7 @@ impl Broker {
     pub(super) fn drop_opener(&mut self, id: OpenerId, why: &str) {
         if let Some(opener) = self.openers.remove(&id) {
             debug!("opener {}: {why}", opener.child.id());
-            let uid = opener.grant.caller_uid();
+            let uid = opener.grant.caller_uid;
             self.children.extend(spawn::end(opener.child).map(|child| (child, uid)));
             self.served();
         }
@@ -203,6 +196,7 @@ impl Broker {
 
     /// Tells a client that it is refused, if it listens, and closes.
     pub(super) fn refuse(&mut self, connection: OwnedFd, refusal: Refusal) {
+        debug!("refused: {refusal:?}");
         self.audit(&connection, Err(refusal));
         // Accepted without blocking, so this does not wait either.
         if let Err(error) = fdpass::send(&connection.into(), &refusal.message(), &[]) {

@@ -159,18 +159,3 @@ fn install(
     let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(io::Error::other)?;
     seccompiler::apply_filter(&program).map_err(io::Error::other)
 }
-
-/// The program interpreter of this process, which the kernel executes along with our executables.
-///
-/// # Errors
-/// When /proc/self/maps cannot be read.
-pub fn interpreter() -> io::Result<Option<std::fs::File>> {
-    let maps = std::fs::read_to_string("/proc/self/maps")?;
-    let mut paths = maps.lines().filter_map(|line| line.split_ascii_whitespace().nth(5));
-    let is_loader = |path: &&str| {
-        path.rsplit('/')
-            .next()
-            .is_some_and(|name| name.starts_with("ld-") || name.starts_with("ld64"))
-    };
-    paths.find(is_loader).map(std::fs::File::open).transpose()
-}

@@ -4,7 +4,7 @@
 //! It never reads or opens anything: its arguments come from the broker, standard input is the
 //! scanner link, standard output the executable.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -19,10 +19,10 @@ pub const ROLE: &str = "--launcher";
 ///
 /// # Errors
 /// When the identity cannot be changed or fdscand cannot be executed.
-pub fn run(args: impl Iterator<Item = String>) -> io::Result<std::convert::Infallible> {
+pub fn run(args: impl Iterator<Item = OsString>) -> io::Result<()> {
     let executable = io::stdout().as_fd().try_clone_to_owned()?;
     nix::unistd::dup2_stdout(io::stderr())?;
-    let ids: Vec<u32> = args.filter_map(|id| id.parse().ok()).collect();
+    let ids: Vec<u32> = args.filter_map(|id| id.to_str()?.parse().ok()).collect();
     match ids.as_slice() {
         [uid, gid] => privilege::become_user(*uid, *gid, &[])?,
         _ if nix::unistd::geteuid().is_root() => {
@@ -32,5 +32,5 @@ pub fn run(args: impl Iterator<Item = String>) -> io::Result<std::convert::Infal
     }
     let argv: [&CStr; 2] = [c"fdscand", c"--broker-on-stdin"];
     let environment: [&CStr; 0] = [];
-    Ok(nix::unistd::execveat(executable, c"", &argv, &environment, AtFlags::AT_EMPTY_PATH)?)
+    match nix::unistd::execveat(executable, c"", &argv, &environment, AtFlags::AT_EMPTY_PATH)? {}
 }

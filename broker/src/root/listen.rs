@@ -18,6 +18,9 @@ use rustix::fs::{FlockOperation, flock};
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 128;
 
+const NOT_OURS: &str =
+    "a runtime directory must belong to the broker's user and be writable by no other";
+
 /// The directory, held open and locked.
 #[derive(Debug)]
 pub struct RuntimeDir {
@@ -44,15 +47,11 @@ impl RuntimeDir {
             let meta = lock.metadata()?;
             let ours = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
             if !meta.is_dir() || !ours {
-                return Err(io::Error::other(
-                    "a runtime directory must belong to the broker's user and be writable by no other",
-                ));
+                return Err(io::Error::other(NOT_OURS));
             }
-            flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-                io::Error::other(
-                    "another broker runs here; stop it or choose another --runtime-dir",
-                )
-            })?;
+            let taken = "another broker runs here; stop it or choose another --runtime-dir";
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)
+                .map_err(|_| io::Error::other(taken))?;
             Ok(Self { path: path.to_path_buf(), lock })
         };
         claim().map_err(|error| format!("{}: {error}", path.display()))
@@ -91,14 +90,6 @@ impl RuntimeDir {
             Ok(listener)
         });
         umask(before);
-        result.map_err(|error| match error {
-            nix::Error::ENAMETOOLONG => {
-                format!(
-                    "{}: too long for a socket (107 bytes); choose another --runtime-dir",
-                    path.display()
-                )
-            }
-            error => format!("{}: {}", path.display(), error.desc()),
-        })
+        result.map_err(|error: nix::Error| format!("{}: {}", path.display(), error.desc()))
     }
 }

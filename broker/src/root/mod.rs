@@ -27,8 +27,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use fdbroker_common::channel::ChannelError;
-use fdbroker_common::limits::{CHILDREN_MAX, DESCRIPTORS_MIN, MESSAGES_PER_TURN};
+use fdbroker_common::limits::CHILDREN_MAX;
 use fdbroker_common::paths;
 use fdbroker_common::refusal::Refusal;
 use log::{error, info};
@@ -37,7 +36,6 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{Resource, getrlimit};
 
 use crate::audit_link::BrokerToAuditor;
 use crate::dispatch_link::{BrokerToDispatcher, DispatcherToBroker};
@@ -49,9 +47,6 @@ use spawn::{AuditorChannel, DispatcherChannel};
 
 /// Connections accepted in one turn, so that other sockets have theirs.
 const ACCEPTS_PER_TURN: usize = 16;
-
-/// Seconds that the dispatcher may take to have room for a message.
-const DISPATCHER_PATIENCE_S: u32 = 10;
 
 /// How often a service manager is told that the main loop turns.
 pub const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -116,14 +111,9 @@ impl Broker {
     ) -> Result<Self, String> {
         let mut come = descriptors.into_iter();
         let mut next = |comes: bool| if comes { come.next() } else { None };
+        let interpreter = next(settings.interpreted).map(File::from);
         let executable = next(settings.plan.starts_scanner).map(File::from);
         let (passed, manager) = (next(settings.listens), next(settings.notifies));
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        if private.is_none() && files < DESCRIPTORS_MIN {
-            return Err(format!(
-                "the limit on open files is {files}, {DESCRIPTORS_MIN} are needed; raise the hard limit (ulimit -Hn, LimitNOFILE=)"
-            ));
-        }
         // First, so that its number is below any limit that is set later.
         let spare = io::stderr().as_fd().try_clone_to_owned().ok();
         let dir = settings.runtime_dir.as_deref().map(Path::new);
@@ -140,7 +130,7 @@ impl Broker {
             auditor.transpose().map_err(|error| format!("cannot start the auditor: {error}"))?;
         let (auditors_child, auditor) = auditor.unzip();
         let signals = watch_signals().map_err(|error| format!("signals: {error}"))?;
-        confine(dir.as_ref(), executable.as_ref(), settings.is_system())
+        confine(dir.as_ref(), [&interpreter, &executable], settings.is_system())
             .map_err(|error| format!("cannot confine the broker: {error}"))?;
         let (child, dispatcher) = spawn::dispatcher(&settings, &sockets)
             .map_err(|error| format!("cannot start the dispatcher: {error}"))?;
@@ -182,7 +172,6 @@ impl Broker {
             }
             self.wait()?.into_iter().for_each(|id| self.hear_opener(id));
             self.hear_signals();
-            self.hear_dispatcher();
             (0..self.clients.len()).for_each(|nth| self.accept(nth));
         }
     }
@@ -191,13 +180,14 @@ impl Broker {
     /// that have said something; the rest is looked at anyway.
     fn wait(&mut self) -> io::Result<Vec<OpenerId>> {
         let openers = self.openers.values().map(|opener| opener.channel.as_fd());
-        let others = [self.signals.as_fd(), self.dispatcher.as_fd()];
-        let heard = openers.chain(others).chain(self.clients.iter().map(|(_, fd)| fd.as_fd()));
-        let heard = heard.chain(self.auditor.as_ref().map(AsFd::as_fd));
+        let heard = openers.chain(self.clients.iter().map(|(_, fd)| fd.as_fd()));
+        let heard =
+            heard.chain([self.signals.as_fd()]).chain(self.auditor.as_ref().map(AsFd::as_fd));
         let unheard = self.waiting.iter().map(|waiting| waiting.connection.as_fd());
         let unheard = unheard.map(|fd| PollFd::new(fd, PollFlags::empty()));
-        let mut fds: Vec<PollFd<'_>> =
-            unheard.chain(heard.map(|fd| PollFd::new(fd, PollFlags::POLLIN))).collect();
+        let dispatcher = [PollFd::new(self.dispatcher.as_fd(), PollFlags::POLLIN)];
+        let heard = heard.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut fds: Vec<_> = dispatcher.into_iter().chain(unheard).chain(heard).collect();
         let idle = self.openers.values().any(|opener| !opener.busy) || self.manager.is_some();
         match poll(&mut fds, if idle { RETIRE_LOOK_MS.into() } else { PollTimeout::NONE }) {
             Ok(_) | Err(nix::Error::EINTR) => {}
@@ -211,8 +201,14 @@ impl Broker {
             self.finish(End::Failed("the auditor ended".into()));
         }
         let mut ready = ready.into_iter();
+        let dispatcher_said = ready.next() == Some(true);
         self.waiting.retain(|_| !ready.next().unwrap_or(true));
-        Ok(self.openers.keys().zip(ready).filter_map(|(id, said)| said.then_some(*id)).collect())
+        let openers = self.openers.keys().zip(ready);
+        let openers = openers.filter_map(|(id, said)| said.then_some(*id)).collect();
+        if dispatcher_said {
+            self.hear_dispatcher();
+        }
+        Ok(openers)
     }
 
     fn hear_signals(&mut self) {
@@ -227,42 +223,40 @@ impl Broker {
         }
     }
 
+    /// Reads what the dispatcher has said; waits for it if it has not.
     fn hear_dispatcher(&mut self) {
-        for _ in 0..MESSAGES_PER_TURN {
-            match self.dispatcher.receive() {
-                Ok((DispatcherToBroker::Serving, _)) => self.open_client_socket(),
-                Ok(_) if self.children.len() >= CHILDREN_MAX => {
-                    return self.finish(End::Failed("too many children hang".into()));
-                }
-                Ok((DispatcherToBroker::ReadRules, _)) => self.read_rules(),
-                Ok((DispatcherToBroker::StartScanner, _)) => self.start_scanner(),
-                Ok((DispatcherToBroker::Fail(reason), _)) => {
-                    self.finish(End::Failed(reason.escape_ascii().to_string()));
-                }
-                Err(ChannelError::WouldBlock) => return,
-                Err(error) => {
-                    return self.finish(End::Failed(format!("the dispatcher ended: {error}")));
+        match self.dispatcher.receive() {
+            Ok((DispatcherToBroker::Serving, _)) => self.open_client_socket(),
+            Ok(_) if self.children.len() >= CHILDREN_MAX => {
+                self.finish(End::Failed("too many children hang".into()));
+            }
+            Ok((DispatcherToBroker::ReadRules, _)) => {
+                self.started(spawn::rule_reader(&self.settings), |_| {
+                    BrokerToDispatcher::RuleReader
+                });
+            }
+            Ok((DispatcherToBroker::StartScanner, _)) => {
+                if let Some(file) = &self.executable {
+                    let scanner = spawn::scanner(&self.settings, file);
+                    self.started(scanner, |pid| BrokerToDispatcher::Scanner { pid });
                 }
             }
+            Ok((DispatcherToBroker::Fail(reason), _)) => {
+                self.finish(End::Failed(reason.escape_ascii().to_string()));
+            }
+            Err(error) => self.finish(End::Failed(format!("the dispatcher ended: {error}"))),
         }
     }
 
     /// Tells the dispatcher something. If it is slow we wait for it; if it is stuck, so are we.
     fn tell_dispatcher(&mut self, message: BrokerToDispatcher, descriptor: Option<OwnedFd>) {
         let borrowed: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
-        let mut patience = DISPATCHER_PATIENCE_S;
-        while let Err(error) = self.dispatcher.send(&message, &borrowed) {
-            if !matches!(error, ChannelError::WouldBlock) || patience == 0 {
-                return self
-                    .finish(End::Failed(format!("the dispatcher ended or is deaf: {error}")));
-            }
-            patience = patience.saturating_sub(1);
-            let mut fds = [PollFd::new(self.dispatcher.as_fd(), PollFlags::POLLOUT)];
-            let _ = poll(&mut fds, PollTimeout::from(1000_u16));
+        if let Err(error) = self.dispatcher.send(&message, &borrowed) {
+            self.finish(End::Failed(format!("the dispatcher ended or is deaf: {error}")));
         }
     }
 
-    /// Tells the auditor something, and waits for it for a while.
+    /// Tells the auditor something; the same holds.
     fn tell_auditor(&mut self, message: &BrokerToAuditor, descriptor: Option<OwnedFd>) {
         let borrowed: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
         if let Some(Err(error)) = self.auditor.as_mut().map(|link| link.send(message, &borrowed)) {
@@ -275,26 +269,20 @@ impl Broker {
         self.end.get_or_insert(end);
     }
 
-    fn read_rules(&mut self) {
-        match spawn::rule_reader(&self.settings) {
+    /// Collects a child when it ends, and gives the dispatcher its link.
+    fn started(
+        &mut self,
+        started: io::Result<(Child, OwnedFd)>,
+        is: fn(u32) -> BrokerToDispatcher,
+    ) {
+        match started {
             Ok((child, link)) => {
-                self.children.push((child, 0));
-                self.tell_dispatcher(BrokerToDispatcher::RuleReader, Some(link));
-            }
-            // The dispatcher misses it, and asks again.
-            Err(error) => error!("cannot read rules: {error}"),
-        }
-    }
-
-    fn start_scanner(&mut self) {
-        match self.executable.as_ref().map(|file| spawn::scanner(&self.settings, file)) {
-            Some(Ok((child, link))) => {
-                let message = BrokerToDispatcher::Scanner { pid: child.id() };
+                let message = is(child.id());
                 self.children.push((child, 0));
                 self.tell_dispatcher(message, Some(link));
             }
-            Some(Err(error)) => error!("cannot start fdscand: {error}"),
-            None => {}
+            // The dispatcher misses it, and asks again.
+            Err(error) => error!("a process could not be started: {error}"),
         }
     }
 
@@ -397,10 +385,13 @@ fn watch_signals() -> nix::Result<SignalFd> {
 ///
 /// # Errors
 /// When one of them cannot be had; the process must end then.
-pub fn confine(dir: Option<&RuntimeDir>, scanner: Option<&File>, system: bool) -> io::Result<()> {
-    let mut executables = vec![File::open("/proc/self/exe")?];
-    executables.extend(fence::interpreter()?);
-    executables.extend(scanner.map(File::try_clone).transpose()?);
+pub fn confine(
+    dir: Option<&RuntimeDir>,
+    others: [&Option<File>; 2],
+    system: bool,
+) -> io::Result<()> {
+    let ourselves = File::open("/proc/self/exe")?;
+    let executables: Vec<_> = others.into_iter().flatten().chain([&ourselves]).collect();
     if system {
         privilege::keep_brokers_own()?;
     } else {

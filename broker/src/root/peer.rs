@@ -55,34 +55,26 @@ fn has_exited(pidfd: &OwnedFd) -> io::Result<bool> {
 }
 
 fn peer_groups(connection: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
-    let mut groups = vec![0_u32; 64];
-    loop {
-        let room = groups.len().saturating_mul(size_of::<u32>());
-        let mut length = libc::socklen_t::try_from(room).unwrap_or(0);
-        // SAFETY: `groups` is valid for writes of `length` bytes, which is its exact size, and gid_t
-        // is u32; the kernel writes at most `length` bytes and stores the true length in `length`.
-        // This function upholds both and keeps `connection` borrowed, so the descriptor is open.
-        let result = unsafe {
-            libc::getsockopt(
-                connection.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_PEERGROUPS,
-                groups.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        let count = usize::try_from(length).unwrap_or(0) / size_of::<u32>();
-        if result == 0 {
-            groups.truncate(count);
-            return Ok(groups);
-        }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() || count > GROUPS_MAX
-        {
-            return Err(error);
-        }
-        groups.resize(count, 0);
-    }
+    // Room for the most that the kernel allows: no second question, and no answer that was cut.
+    let mut groups = vec![0_u32; GROUPS_MAX];
+    let room = groups.len().saturating_mul(size_of::<u32>());
+    let mut length = libc::socklen_t::try_from(room).unwrap_or(0);
+    // SAFETY: `groups` is valid for writes of `length` bytes, which is its exact size, and gid_t is u32;
+    // the kernel writes at most `length` bytes and stores the true length in `length`. This function
+    // upholds both and keeps `connection` borrowed, so the descriptor is open.
+    let result = unsafe {
+        libc::getsockopt(
+            connection.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    nix::errno::Errno::result(result)?;
+    groups.truncate(usize::try_from(length).unwrap_or(0) / size_of::<u32>());
+    groups.shrink_to_fit();
+    Ok(groups)
 }
 
 #[cfg(test)]

@@ -37,22 +37,14 @@ pub enum Access {
     Granted,
 }
 
-/// The decision on one connection.
-#[derive(Debug)]
-#[must_use]
-pub enum Authorization {
-    /// Serve it under this grant.
-    Allowed(Grant),
-    /// Refuse it.
-    Denied(Refusal),
-}
-
 /// For whom an opener works, and as whom. Two connections with equal grants may share an opener and
 /// a worker; no others ever do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    caller_uid: u32,
-    identity: Identity,
+    /// The user who asks.
+    pub(super) caller_uid: u32,
+    /// As whom the opener works.
+    pub(super) identity: Identity,
     groups: Vec<u32>,
     /// Of a granted connection, what it rests on.
     trees: Vec<TreeGrant>,
@@ -60,12 +52,6 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The user who asks.
-    #[must_use]
-    pub fn caller_uid(&self) -> u32 {
-        self.caller_uid
-    }
-
     /// How many connections of that user are served at once.
     #[must_use]
     pub fn connections_max(&self) -> usize {
@@ -85,7 +71,15 @@ impl Grant {
 
 /// Every local user may have scanned what they can read themselves, root everything, unless they are denied;
 /// and beyond that what they have been granted, root too. A personal broker serves its own user alone.
-pub fn authorise(peer: &Peer, access: Access, mode: Mode, policy: &Policy) -> Authorization {
+///
+/// # Errors
+/// Why this peer is not served.
+pub fn authorise(
+    peer: &Peer,
+    access: Access,
+    mode: Mode,
+    policy: &Policy,
+) -> Result<Grant, Refusal> {
     let Peer { uid, gid, .. } = *peer;
     let has = |grant: &&TreeGrant| access == Access::Granted && contain(&grant.subjects, peer);
     // Who else has it is not the opener's business.
@@ -104,14 +98,12 @@ pub fn authorise(peer: &Peer, access: Access, mode: Mode, policy: &Policy) -> Au
         (Mode::Personal { uid: own }, Access::Own) if uid == own => Some(Identity::Unchanged),
         _ => None,
     };
-    let Some(identity) = identity else {
-        return Authorization::Denied(Refusal::NotAllowed);
-    };
+    let identity = identity.ok_or(Refusal::NotAllowed)?;
     let is_caller = matches!(identity, Identity::Caller { .. });
     let groups = if is_caller { peer.groups.clone() } else { Vec::new() };
     let limits = policy.limits.iter().find(|(subjects, _)| contain(subjects, peer));
     let limits = limits.map(|(_, limits)| *limits).unwrap_or_default();
-    Authorization::Allowed(Grant { caller_uid: uid, identity, groups, trees, limits })
+    Ok(Grant { caller_uid: uid, identity, groups, trees, limits })
 }
 
 #[cfg(test)]
@@ -143,8 +135,8 @@ mod tests {
 
     fn grant(peer: &Peer, access: Access, policy: &Policy) -> Grant {
         match authorise(peer, access, SYSTEM, policy) {
-            Authorization::Allowed(grant) => grant,
-            Authorization::Denied(refusal) => panic!("refused: {refusal}"),
+            Ok(grant) => grant,
+            Err(refusal) => panic!("refused: {refusal}"),
         }
     }
 
@@ -154,7 +146,7 @@ mod tests {
 
     fn is_refused(peer: &Peer, access: Access, policy: &Policy) -> bool {
         let decision = authorise(peer, access, SYSTEM, policy);
-        matches!(decision, Authorization::Denied(Refusal::NotAllowed))
+        matches!(decision, Err(Refusal::NotAllowed))
     }
 
     #[test]
@@ -180,7 +172,7 @@ mod tests {
         for (uid, access) in [(0, Access::Own), (2001, Access::Own), (2000, Access::Granted)] {
             assert!(matches!(
                 authorise(&peer(uid), access, personal, &policy),
-                Authorization::Denied(Refusal::NotAllowed)
+                Err(Refusal::NotAllowed)
             ));
         }
     }

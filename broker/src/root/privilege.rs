@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::io;
 
+use caps::Capability::{CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SETGID, CAP_SETPCAP, CAP_SETUID};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
@@ -16,13 +17,8 @@ use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresui
 /// - `SETUID`, `SETGID`: a child becomes its caller, or the scanner's user.
 /// - `SETPCAP`: that child empties its bounding set.
 /// - `DAC_READ_SEARCH`: the opener for callers who may read everything, and the rule reader, keep it.
-const BROKER: [Capability; 5] = [
-    Capability::CAP_KILL,
-    Capability::CAP_SETUID,
-    Capability::CAP_SETGID,
-    Capability::CAP_SETPCAP,
-    Capability::CAP_DAC_READ_SEARCH,
-];
+const BROKER: [Capability; 5] =
+    [CAP_KILL, CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_DAC_READ_SEARCH];
 
 /// Reduces the broker's capabilities to `BROKER` and sets no_new_privs.
 ///
@@ -31,7 +27,7 @@ const BROKER: [Capability; 5] = [
 pub fn keep_brokers_own() -> io::Result<()> {
     let keep: CapsHashSet = BROKER.into_iter().collect();
     drop_bounding(&keep)?;
-    set_capabilities(&HashSet::from([Capability::CAP_KILL]), &keep)?;
+    set_capabilities(&HashSet::from([CAP_KILL]), &keep)?;
     Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
@@ -50,7 +46,7 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
 /// # Errors
 /// As [`become_user`].
 pub fn become_reader(uid: u32) -> io::Result<()> {
-    become_holder(uid, Capability::CAP_DAC_READ_SEARCH)
+    become_holder(uid, CAP_DAC_READ_SEARCH)
 }
 
 /// Becomes a user of its own that holds this capability and nothing else.

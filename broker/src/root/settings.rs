@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::process::{ExitStatus, id};
+use std::process::id;
 
-use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::channel::ChannelError;
 use fdbroker_common::wire::{Message, WireError};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -22,23 +22,18 @@ use crate::dispatch_link::Plan;
 /// hand out (systemd.io/UIDS-GIDS).
 pub(crate) const OWN_UIDS: std::ops::RangeInclusive<u32> = 65_520..=65_531;
 
+/// Exit status when an administrator must mend something before a new start.
+pub const FAILED: u8 = 2;
+
 /// Whose broker this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "told of the variants")]
 pub enum Mode {
-    /// Root's, for all users.
-    System {
-        /// User and group id of the scanner.
-        scanner: (u32, u32),
-        /// User id of the opener for callers who may read everything.
-        reader_uid: u32,
-        /// User id of openers for granted trees.
-        granted_uid: u32,
-    },
+    /// Root's, for all users. User and group id of the scanner; user ids of the openers for callers who may read
+    /// everything, and for grants.
+    System { scanner: (u32, u32), reader_uid: u32, granted_uid: u32 },
     /// One ordinary user's own.
-    Personal {
-        /// That user.
-        uid: u32,
-    },
+    Personal { uid: u32 },
 }
 
 /// Everything that was decided at start.
@@ -58,6 +53,8 @@ pub struct Settings {
     pub auditor: Option<u32>,
     /// What it must know, for it alone to read; none: there is no auditor.
     pub audit: Option<ByteBuf>,
+    /// Whether our executable has a program interpreter.
+    pub interpreted: bool,
     /// Whether the client socket is a service manager's.
     pub listens: bool,
     /// Whether a service manager wants to know how the broker is.
@@ -76,36 +73,36 @@ impl Settings {
     }
 
     /// As root: has the configuration read. With it come, as far as it says so, the executable of fdscand,
-    /// the client socket, and the connection to a service manager. The inner error is the status of a
-    /// reader that has said itself what is wrong, or what it was asked.
+    /// the client socket, and the connection to a service manager. The inner error is the status to end
+    /// with, of a reader that has said itself what is wrong, or what it was asked.
     ///
     /// # Errors
     /// When the reader cannot be started, or says what it may not.
-    pub fn obtain() -> Result<Result<(Self, Vec<OwnedFd>), ExitStatus>, String> {
-        let failed = |error: &dyn std::fmt::Display| format!("configuration reader: {error}");
-        let (mut child, link) = spawn::configuration_reader().map_err(|error| failed(&error))?;
+    pub fn obtain() -> Result<Result<(Self, Vec<OwnedFd>), u8>, String> {
+        let (mut child, mut link) =
+            spawn::configuration_reader().map_err(|error| error.to_string())?;
         forget_passed();
-        let mut link =
-            Channel::<BrokerToConfiguration, Self>::adopt(link).map_err(|error| failed(&error))?;
         let told = link.receive();
-        let status = child.wait().map_err(|error| failed(&error))?;
+        let status = child.wait().map_err(|error| error.to_string())?.code();
         match told {
             Ok((mut settings, descriptors)) => {
                 settings.plan.broker_pid = id();
                 Ok(Ok((settings, descriptors)))
             }
-            Err(ChannelError::Closed) => Ok(Err(status)),
-            Err(error) => Err(failed(&error)),
+            Err(ChannelError::Closed) => {
+                Ok(Err(status.and_then(|code| code.try_into().ok()).unwrap_or(FAILED)))
+            }
+            Err(error) => Err(format!("configuration reader: {error}")),
         }
     }
 }
 
 impl Message for Settings {
     const TAG: u8 = 0x65;
-    const DESCRIPTORS_MAX: usize = 3;
+    const DESCRIPTORS_MAX: usize = 4;
 
     fn descriptors(&self) -> usize {
-        let come = [self.plan.starts_scanner, self.listens, self.notifies];
+        let come = [self.interpreted, self.plan.starts_scanner, self.listens, self.notifies];
         come.into_iter().filter(|comes| *comes).count()
     }
 
@@ -149,7 +146,19 @@ mod tests {
         let mode = Mode::System { scanner, reader_uid, granted_uid: 65_529 };
         let (policy, auditor) = (Policy::default(), dispatcher.and(Some(65_528)));
         let (runtime_dir, rules, audit, listens, notifies) = (None, None, None, false, false);
-        Settings { mode, runtime_dir, rules, plan, policy, auditor, audit, listens, notifies }
+        let interpreted = true;
+        Settings {
+            mode,
+            runtime_dir,
+            rules,
+            plan,
+            policy,
+            auditor,
+            audit,
+            interpreted,
+            listens,
+            notifies,
+        }
     }
 
     #[test]

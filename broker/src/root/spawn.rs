@@ -33,8 +33,8 @@ pub type DispatcherChannel = Channel<BrokerToDispatcher, DispatcherToBroker>;
 /// The broker's end of the auditor, which says nothing.
 pub type AuditorChannel = Channel<BrokerToAuditor, BrokerToConfiguration>;
 
-/// Seconds that the auditor may take to have room for a message.
-const AUDITOR_PATIENCE_S: i64 = 10;
+/// Seconds that dispatcher and auditor may take to have room for a message.
+const PATIENCE_S: i64 = 10;
 
 /// Our own executable. By this name the kernel finds it even below a directory that may not be
 /// searched, and after an upgrade has replaced the file.
@@ -44,19 +44,19 @@ pub(crate) const OURSELVES: &str = "/proc/self/exe";
 const FROM_MANAGER: &str =
     "LISTEN_FDNAMES LISTEN_FDS LISTEN_PID NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC";
 
-/// Starts the configuration reader with our own command line. Returns our end of its link.
+/// Starts the configuration reader with our own command line.
 ///
 /// # Errors
 /// As fork(2) and execve(2).
-pub fn configuration_reader() -> io::Result<(Child, OwnedFd)> {
-    let (ours, theirs) = pair()?;
+pub fn configuration_reader() -> io::Result<(Child, Channel<BrokerToConfiguration, Settings>)> {
+    let (ours, theirs) = Channel::pair()?;
     let mut command = role("fdbroker: configuration reader", configuration::ROLE, theirs);
     command.args(std::env::args_os().skip(1)).current_dir(".").stdout(Stdio::inherit());
     command.envs(FROM_MANAGER.split(' ').filter_map(|name| Some((name, std::env::var_os(name)?))));
     Ok((command.spawn()?, ours))
 }
 
-/// Starts the dispatcher and gives it the sockets that it serves.
+/// Starts the dispatcher and gives it the sockets that it serves. Its link waits for it, but not for ever.
 ///
 /// # Errors
 /// As fork(2) and execve(2).
@@ -65,6 +65,7 @@ pub fn dispatcher(
     sockets: &[OwnedFd],
 ) -> io::Result<(Child, DispatcherChannel)> {
     let (mut ours, theirs) = DispatcherChannel::pair()?;
+    setsockopt(&ours, sockopt::SendTimeout, &TimeVal::seconds(PATIENCE_S))?;
     let child = role("fdbroker: dispatcher", dispatcher::ROLE, theirs).spawn()?;
     let begin = match sockets {
         [] => BrokerToDispatcher::BeginPrivate(settings.plan),
@@ -72,7 +73,6 @@ pub fn dispatcher(
     };
     let borrowed: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
     ours.send(&begin, &borrowed).map_err(io::Error::other)?;
-    ours.set_nonblocking(true)?;
     Ok((child, ours))
 }
 
@@ -82,7 +82,7 @@ pub fn dispatcher(
 /// As fork(2) and execve(2).
 pub fn auditor(uid: Option<u32>, plan: &ByteBuf) -> io::Result<(Child, AuditorChannel)> {
     let (mut ours, theirs) = AuditorChannel::pair()?;
-    setsockopt(&ours, sockopt::SendTimeout, &TimeVal::seconds(AUDITOR_PATIENCE_S))?;
+    setsockopt(&ours, sockopt::SendTimeout, &TimeVal::seconds(PATIENCE_S))?;
     let child = role("fdbroker: auditor", auditor::ROLE, theirs).spawn()?;
     ours.send(&BrokerToAuditor::Begin(uid, plan.clone()), &[]).map_err(io::Error::other)?;
     Ok((child, ours))
@@ -96,7 +96,7 @@ pub fn opener(grant: &Grant, scanner_uid: u32, out: Option<OwnedFd>) -> io::Resu
     let (mut ours, theirs) = OpenerChannel::pair()?;
     let (lease, lease_of_opener) = pair()?;
     ours.set_nonblocking(true)?;
-    let title = format!("fdbroker: opener for uid {}", grant.caller_uid());
+    let title = format!("fdbroker: opener for uid {}", grant.caller_uid);
     let out = out.map_or_else(Stdio::null, Stdio::from);
     let child = role(&title, opener::ROLE, theirs).stdout(out).spawn()?;
     let link = [lease_of_opener.as_fd()];

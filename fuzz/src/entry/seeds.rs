@@ -240,15 +240,34 @@ fn settings() -> Vec<Seed> {
     let mode = Mode::System { scanner: (65_534, 65_534), reader_uid: 65_531, granted_uid: 65_529 };
     let runtime_dir = Some("/run/fdbroker".into());
     let (auditor, audit) = (Some(65_528), Some(text("plan")));
-    let (listens, notifies) = (true, true);
-    let system =
-        Settings { mode, runtime_dir, rules: None, plan, policy, auditor, audit, listens, notifies };
+    let (interpreted, listens, notifies) = (true, true, true);
+    let system = Settings {
+        mode,
+        runtime_dir,
+        rules: None,
+        plan,
+        policy,
+        auditor,
+        audit,
+        interpreted,
+        listens,
+        notifies,
+    };
     let (mode, plan) = (Mode::Personal { uid: 65_534 }, Plan { uid: None, ..plan });
     let rules = Some("/etc/rules".into());
     let (policy, auditor, audit) = (Policy::default(), None, None);
     let (runtime_dir, listens, notifies) = (None, false, false);
     let personal = Settings {
-        mode, runtime_dir, rules, plan, policy, auditor, audit, listens, notifies,
+        mode,
+        runtime_dir,
+        rules,
+        plan,
+        policy,
+        auditor,
+        audit,
+        interpreted,
+        listens,
+        notifies,
     };
     vec![(name, "system", bytes(&system)), (name, "personal", bytes(&personal))]
 }
