@@ -27,7 +27,7 @@ help:
 	@echo "make man                man/, completions/ and etc/, anew from the programs' own options and keys"
 	@echo "make picture            the picture of the README, anew from a real scan; needs root"
 	@echo "make install [DESTDIR=] [PREFIX=$(PREFIX)]   and make uninstall, which removes the same files"
-	@echo "make deb                the Debian package, in target/debian; needs cargo-deb"
+	@echo "make deb                the Debian package, in target/debian"
 	@echo "make count-root-lines   first-party lines that can run with uid 0"
 	@echo "make deny               licences and advisories, with cargo-deny"
 	@echo "make mutation           takes one defence after the other away and shows which test notices"

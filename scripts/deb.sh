@@ -1,12 +1,17 @@
 #!/bin/sh
-# Makes the Debian package of what was built: deb.sh CARGO OUT DIRECTORY. Needs cargo-deb and builds nothing.
+# Makes the Debian package of what was built: deb.sh CARGO OUT DIRECTORY. Builds nothing but cargo-deb, if that is missing.
 # DEB_VERSION=0.1.0-2 gives it another version than that of the workspace.
 set -eu
 cargo=$1 out=$2 directory=$3
 cd "$(dirname "$0")/.."
-if ! "$cargo" deb --version >/dev/null 2>&1; then
-    echo "missing: cargo-deb. Install it with: $cargo install cargo-deb --locked" >&2
-    exit 1
+tools=$PWD/target/tools
+PATH=$PATH:$tools/bin
+if ! command -v cargo-deb >/dev/null 2>&1; then
+    echo "cargo-deb is not there; installing it into target/tools"
+    "$cargo" install --quiet --locked --root "$tools" --version 3.8.0 cargo-deb || {
+        echo "cargo-deb cannot be installed (no network?); install it and try again: cargo install cargo-deb" >&2
+        exit 1
+    }
 fi
 test -x "$out/fdscan" || {
     echo "nothing is built yet: run make build first" >&2
