@@ -32,6 +32,7 @@ complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "status" -d 
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "ping" -d 'Scan the EICAR test file; needs no privileges'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "reload" -d 'Read the rules again; bad ones change nothing'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "self-test" -d 'Check that scanning works, that the processes are confined, and that what they must not do fails'
+complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "explain" -d 'Say whether and why a user may have a path scanned, without scanning'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand status" -l runtime-dir -d 'Runtime directory of the broker [default: /run/fdbroker, else $XDG_RUNTIME_DIR/fdbroker]' -r -f -a "(__fish_complete_directories)"
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand status" -l json -d 'Answer with one JSON object'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand status" -s h -l help -d 'Print help'
@@ -44,3 +45,6 @@ complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand reload" -s h -l 
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand self-test" -l runtime-dir -d 'Runtime directory of the broker [default: /run/fdbroker, else $XDG_RUNTIME_DIR/fdbroker]' -r -f -a "(__fish_complete_directories)"
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand self-test" -l json -d 'Answer with one JSON object'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand self-test" -s h -l help -d 'Print help'
+complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand explain" -l runtime-dir -d 'Runtime directory of the broker [default: /run/fdbroker, else $XDG_RUNTIME_DIR/fdbroker]' -r -f -a "(__fish_complete_directories)"
+complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand explain" -l json -d 'Answer with one JSON object'
+complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand explain" -s h -l help -d 'Print help'

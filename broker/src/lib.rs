@@ -23,6 +23,7 @@ pub mod configuration;
 pub mod confine;
 pub mod dispatch_link;
 pub mod dispatcher;
+pub mod explain_walk;
 pub mod opener;
 pub mod probe;
 pub mod reader_link;

@@ -8,7 +8,7 @@ use fdbroker_broker::root::{
     Broker, End, launch, sanitize,
     settings::{FAILED, Settings},
 };
-use fdbroker_broker::{auditor, dispatcher, log_to_stderr, opener, probe, rules};
+use fdbroker_broker::{auditor, dispatcher, explain_walk, log_to_stderr, opener, probe, rules};
 use log::info;
 
 fn main() -> ExitCode {
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Some(rules::ROLE) => rules::run(args).map_err(|error| format!("rule reader: {error}")),
         Some(launch::ROLE) => launch::run(args).map_err(|error| format!("launcher: {error}")),
         Some(configuration::ROLE) => configuration::run(),
+        Some(explain_walk::ROLE) => explain_walk::run(args),
         Some(probe::ROLE) => return probe::run(args),
         _ => match settings() {
             Ok(Ok((settings, descriptors))) => broker(settings, descriptors),

@@ -5,8 +5,10 @@
 
 mod admin;
 pub mod args;
+mod explain;
 mod ping;
 mod processes;
+mod program;
 mod self_test;
 mod status;
 
@@ -46,6 +48,9 @@ pub enum CtlError {
     /// The test scan failed.
     #[error(transparent)]
     Scan(#[from] ClientError),
+    /// fdbroker cannot be started, or gives no answer.
+    #[error("fdbroker does not explain it: {0}")]
+    NoExplanation(String),
     /// Nobody reads the answer.
     #[error("cannot write to standard output: {}", plain(.0))]
     Output(#[from] io::Error),
@@ -56,10 +61,11 @@ pub enum CtlError {
 pub fn run(args: &Args) -> u8 {
     let dir = args.runtime_dir.clone().unwrap_or_else(default_dir);
     let mut out = io::stdout().lock();
-    let done = match args.verb {
+    let done = match &args.verb {
         Verb::Status => status::run(&dir, args.json, &mut out),
         Verb::Ping => ping::run(&dir, args.json, &mut out),
         Verb::Reload => admin::reload(&dir, args.json, &mut out),
+        Verb::Explain { user, path } => explain::run(&dir, user, path, args.json, &mut out),
         Verb::SelfTest => self_test::run(&dir, args.json, &mut out),
     };
     let flushed = out.flush().map_err(CtlError::from);

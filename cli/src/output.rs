@@ -23,6 +23,7 @@ use fdbroker_common::totals::Totals;
 use advice::advice;
 pub use colour::ColourChoice;
 pub use json::{Counts, write_line};
+pub(crate) use json::{PathObject, path_object};
 use progress::Progress;
 use screen::Screen;
 pub use summary::Summary;

@@ -162,7 +162,7 @@ enum Begun {
 }
 
 /// An absolute path without `.` and `..`, by its letters alone: nothing is looked up.
-fn absolute(from: &Path, path: &Path) -> PathBuf {
+pub(crate) fn absolute(from: &Path, path: &Path) -> PathBuf {
     let mut absolute = PathBuf::from("/");
     for part in from.join(path).components() {
         match part {

@@ -24,6 +24,7 @@ pub mod channel;
 pub mod client;
 pub mod client_link;
 pub mod escape;
+pub mod explanation;
 pub mod fdpass;
 pub mod generation;
 pub mod inherited;

@@ -29,6 +29,9 @@ pub struct Args {
     /// Read the configuration as the broker would, say what is in force, and end
     #[arg(long)]
     pub check_config: bool,
+    /// Say which rule decides on a user and an absolute path, for fdbrokerctl, and end
+    #[arg(long, hide = true, num_args = 2, allow_hyphen_values = true)]
+    pub explain: Vec<std::ffi::OsString>,
     /// Log more; repeat for still more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod document;
+mod explain;
 pub mod interpreter;
 pub mod lint;
 pub mod policy;
@@ -28,6 +29,7 @@ use clap::Parser;
 use fdbroker_common::channel::Channel;
 use fdbroker_common::limits::DESCRIPTORS_MIN;
 use fdbroker_common::stdio::take_channel;
+use fdbroker_common::wire::encode;
 use landlock::{BitFlags, Scope};
 use nix::unistd::Uid;
 use rustix::process::{Resource, getrlimit};
@@ -88,6 +90,12 @@ fn decide(args: Args, uid: u32, given: Given) -> Result<Option<(Settings, Vec<Ow
     let sources =
         source::read_all(args.config.as_deref(), uid).map_err(|problems| told(&problems))?;
     let settled = settle::settle(&args, uid, &sources).map_err(|problems| told(&problems))?;
+    if let [user, path] = args.explain.as_slice() {
+        let mut bytes = Vec::new();
+        encode(&explain::of(&settled, user, path)?, &mut bytes)
+            .map_err(|error| error.to_string())?;
+        return say(&bytes);
+    }
     let check = args.check_config;
     // A private broker is silent.
     let speaks = check || settled.settings.plan.log_level > 0;
@@ -96,8 +104,7 @@ fn decide(args: Args, uid: u32, given: Given) -> Result<Option<(Settings, Vec<Ow
     }
     if check {
         let summary = summary::of(&settled, &sources).map_err(|error| error.to_string())?;
-        let written = io::stdout().write_all(summary.as_bytes());
-        return written.map(|()| None).map_err(|error| format!("standard output: {error}"));
+        return say(summary.as_bytes());
     }
     complete(settled.settings, given).map(Some)
 }
@@ -118,4 +125,10 @@ fn complete(mut settings: Settings, mut given: Given) -> Result<(Settings, Vec<O
     let files = [interpreter, executable].map(|file| file.map(OwnedFd::from));
     let descriptors = files.into_iter().chain([socket, given.notify]);
     Ok((settings, descriptors.flatten().collect()))
+}
+
+/// The answer in place of a broker.
+fn say<T>(answer: &[u8]) -> Result<Option<T>, String> {
+    let written = io::stdout().write_all(answer);
+    written.map(|()| None).map_err(|error| format!("standard output: {error}"))
 }

@@ -13,7 +13,7 @@ use rustix::io::retry_on_intr;
 /// Device number of a file system that is known to hold files, for as long as a descriptor of it is
 /// held next to this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RealDevice {
+pub(crate) struct RealDevice {
     number: u64,
     local: bool,
 }
@@ -71,7 +71,7 @@ impl RealDevice {
     ///
     /// # Errors
     /// What becomes of an object that does not.
-    pub(super) fn vet(
+    pub(crate) fn vet(
         object: impl AsFd,
         device: u64,
         neighbour: Option<Self>,

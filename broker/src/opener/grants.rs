@@ -39,7 +39,7 @@ pub struct GrantedTrees(Vec<Rc<Tree>>);
 
 /// One granted tree.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     directory: OwnedFd,
     path: Vec<u8>,
     except: Rc<[Vec<u8>]>,
@@ -89,7 +89,7 @@ impl GrantedTrees {
     }
 
     /// The nearest tree that reaches a path.
-    pub(super) fn reaching(&self, path: &[u8]) -> Option<Rc<Tree>> {
+    pub(crate) fn reaching(&self, path: &[u8]) -> Option<Rc<Tree>> {
         let reaches = |tree: &&Rc<Tree>| beneath(&tree.path, path).is_some() && !tree.excepts(path);
         self.0.iter().filter(|_| is_plain(path)).find(reaches).map(Rc::clone)
     }
@@ -105,7 +105,7 @@ impl Tree {
     ///
     /// # Errors
     /// What becomes of the target.
-    pub(super) fn look_up(&self, path: &[u8]) -> Result<OwnedFd, Outcome> {
+    pub(crate) fn look_up(&self, path: &[u8]) -> Result<OwnedFd, Outcome> {
         let rest = beneath(&self.path, path).ok_or(Outcome::Denied)?;
         let rest = if rest.is_empty() { b"." } else { rest };
         let strict = ResolveFlags::BENEATH

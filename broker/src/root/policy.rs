@@ -23,7 +23,7 @@ pub struct Policy {
 }
 
 /// Whether these name the user of a peer, or any group that it is in.
-fn contain(subjects: &Subjects, peer: &Peer) -> bool {
+pub(crate) fn contain(subjects: &Subjects, peer: &Peer) -> bool {
     let mut groups = peer.groups.iter().chain([&peer.gid]);
     subjects.uids.contains(&peer.uid) || groups.any(|gid| subjects.gids.contains(gid))
 }

@@ -1,5 +1,6 @@
 //! The command line of `fdbrokerctl`. Pure.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -11,7 +12,7 @@ use clap::{Parser, Subcommand};
     version,
     max_term_width = 80,
     disable_help_subcommand = true,
-    after_help = "Exit status: 0 if all is well, 1 if not, 2 if there was no answer."
+    after_help = "Exit status: 0 if all is well or allowed, 1 if not, 2 if there was no answer."
 )]
 pub struct Args {
     /// Runtime directory of the broker [default: /run/fdbroker, else
@@ -29,7 +30,7 @@ pub struct Args {
 }
 
 /// What to do.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Verb {
     /// Show processes, rules and counts
     Status,
@@ -40,6 +41,13 @@ pub enum Verb {
     /// Check that scanning works, that the processes are confined, and that
     /// what they must not do fails
     SelfTest,
+    /// Say whether and why a user may have a path scanned, without scanning
+    Explain {
+        /// Name or number of an account, or UID:GID,GROUP,...
+        user: OsString,
+        /// File or directory; need not exist
+        path: PathBuf,
+    },
 }
 
 impl Args {

@@ -33,7 +33,7 @@ struct ReportObject<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum PathObject<'a> {
+pub(crate) enum PathObject<'a> {
     Text(&'a str),
     Bytes(String),
 }
@@ -135,7 +135,7 @@ pub fn write_line(out: &mut impl Write, object: &impl Serialize) -> io::Result<(
     out.write_all(b"\n")
 }
 
-fn path_object(bytes: &[u8]) -> PathObject<'_> {
+pub(crate) fn path_object(bytes: &[u8]) -> PathObject<'_> {
     match std::str::from_utf8(bytes) {
         Ok(text) => PathObject::Text(text),
         Err(_) => PathObject::Bytes(base64(bytes)),

@@ -42,6 +42,7 @@ pub fn configuration(data: &[u8]) {
         spawn_scanner: false,
         workers: None,
         check_config: false,
+        explain: Vec::new(),
         verbose: 0,
         private_on_stdin: false,
     };

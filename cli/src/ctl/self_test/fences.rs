@@ -1,25 +1,22 @@
 //! Fresh processes behind the fences of broker, dispatcher and openers, to try acts.
 //!
-//! They are the very executable that the live broker runs. Which that is says the kernel: who listens
-//! on the admin socket is the broker, and only an executable that runs with our own user id, or the one
-//! beside this program, is started.
+//! They are the very executable that the live broker runs.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::SystemTime;
 
 use fdbroker_common::probe::{Act, DEADLINE, FILE, Fence, Found, SURPLUS};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, openat};
 
 use super::probes::Probe;
 use crate::ctl::admin::AdminLink;
 use crate::ctl::processes::Facts;
+use crate::ctl::program::Program;
 
 /// Starts processes that try acts.
 pub struct Prober {
@@ -57,7 +54,7 @@ impl Prober {
     }
 
     fn command(&self, fence: Fence) -> Command {
-        let mut command = Command::new(&self.program.path);
+        let mut command = self.program.command();
         command.args(["--probe", fence.name()]).arg(&self.place.0);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
         command
@@ -139,43 +136,6 @@ fn ending(status: ExitStatus) -> Found {
         (Some(signal), _) => Found::Killed(signal),
         (None, Some(code)) => Found::from_code(code),
         (None, None) => Found::NotTried,
-    }
-}
-
-/// An executable of fdbroker.
-struct Program {
-    path: PathBuf,
-    /// The directory of the process in /proc that the path leads through.
-    _process: Option<OwnedFd>,
-}
-
-impl Program {
-    /// That of the live broker.
-    fn of_broker(link: &AdminLink) -> io::Result<Self> {
-        let broker = link.broker()?;
-        // 0 if it is in a pid namespace that cannot be seen from here: then there is no such directory.
-        let path = format!("/proc/{}", broker.pid());
-        // From here on it is this process, even if its number is given to another one.
-        let process: OwnedFd = File::open(path)?.into();
-        let status = openat(&process, "status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut text = String::new();
-        File::from(status).read_to_string(&mut text)?;
-        let own = rustix::process::geteuid().as_raw();
-        let is_ours = |facts: &Facts| facts.uids.iter().all(|uid| *uid == own);
-        if broker.uid() != own || !Facts::parse(&text).as_ref().is_some_and(is_ours) {
-            return Err(io::Error::other("the broker is another user's"));
-        }
-        let path = PathBuf::from(format!("/proc/self/fd/{}/exe", process.as_raw_fd()));
-        fs::metadata(&path)?;
-        Ok(Self { path, _process: Some(process) })
-    }
-
-    /// That beside this program.
-    fn beside() -> io::Result<Self> {
-        let own = std::env::current_exe()?;
-        let path = own.parent().unwrap_or(Path::new("/")).join("fdbroker");
-        fs::metadata(&path)?;
-        Ok(Self { path, _process: None })
     }
 }
 
