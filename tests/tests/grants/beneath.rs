@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fdbroker_common::client::Target;
 use fdbroker_common::client_link::{OpenerToClient, Refusal, ScanOptions};
@@ -9,7 +10,7 @@ use fdbroker_common::limits::MESSAGE_BYTES_MAX;
 use fdbroker_common::outcome::{Failure, Outcome, SkipReason};
 use fdbroker_common::{fdpass, wire};
 use fdbroker_tests::files::{self, EICAR};
-use fdbroker_tests::{Caller, Watch, require_root};
+use fdbroker_tests::{Caller, PATIENCE, Watch, poll_until, require_root};
 use nix::errno::Errno;
 
 use crate::stage::{DENIED, FOUND, GRANTED, Stage, expected, reports};
@@ -128,26 +129,24 @@ fn a_file_that_has_just_lost_a_name_is_not_read_at_once() {
     // A name that comes and goes: at any moment the number of names may be one, and may have been two when
     // the file was looked up.
     let other = stage.path("other");
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let output = std::thread::scope(|scope| {
-        let flicker = scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+    let stop = AtomicBool::new(false);
+    let paths = vec![stage.path("tree"); 20];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
                 fs::hard_link(&file, &other).expect("link");
                 fs::remove_file(&other).expect("unlink");
             }
         });
-        let paths = vec![stage.path("tree"); 20];
-        let output = stage.granted(&Caller::user(GRANTED), &paths);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        flicker.join().expect("links");
-        output
+        // Whoever does that may be kept from it for a while, and then the file is read.
+        let refused = poll_until("a refusal", PATIENCE, || {
+            let output = stage.granted(&Caller::user(GRANTED), &paths);
+            let refused = |line: &str| line.ends_with(DENIED) || line.ends_with("UNSTABLE");
+            output.text().lines().any(refused).then_some(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        refused.expect("it is noticed");
     });
-    let outcomes: Vec<String> = output.text().lines().map(str::to_owned).collect();
-    assert_eq!(outcomes.len(), 20, "{output}");
-    for line in &outcomes {
-        let refused = line.ends_with(DENIED) || line.ends_with("UNSTABLE");
-        assert!(refused, "{output}");
-    }
     // Once it is left alone it is read.
     let output = stage.granted(&Caller::user(GRANTED), &[stage.path("tree")]).expect_code(1);
     assert_eq!(stage.outcomes(&output), expected(&[("tree/file", FOUND)]), "{output}");

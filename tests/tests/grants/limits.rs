@@ -96,11 +96,12 @@ fn no_more_files_are_open_for_workers_than_the_limit_says() {
     };
     let is_file = |open: &(u32, PathBuf)| open.1.starts_with(&tree) && open.1.is_file();
     let files = || proc::descriptors(opener).into_iter().filter(is_file).count();
+    wait_until("files are open", || (files() == 3).then_some(()));
     // Each event is a second of silence: the opener has done what it can.
     for _ in 0..2 {
         assert!(matches!(next(), Event::Progress(totals) if totals.clean == 0));
+        assert_eq!(files(), 3);
     }
-    assert_eq!(files(), 3);
     workers.iter().for_each(|worker| signal(*worker, Signal::SIGCONT));
     for event in &mut scan {
         if let Event::Report(report) = event.expect("no error") {
