@@ -78,7 +78,7 @@ fn each_exposure_of_a_service_is_argued_and_there_is_no_more_of_it() {
         let unit = units.iter().find(|unit| unit.ends_with(service)).unwrap();
         let arguments = ["security", "--offline=true", "--no-pager"];
         let threshold = format!("--threshold={most}");
-        let output = analyze(&[&arguments[..], &[&threshold]].concat(), &[unit.clone()]);
+        let output = analyze(&[&arguments[..], &[&threshold]].concat(), std::slice::from_ref(unit));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         let (_, section) = page.split_once(&format!("### {service}\n")).expect(service);
         let section = section.split("\n#").next().unwrap_or_default();

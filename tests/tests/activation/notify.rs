@@ -37,7 +37,9 @@ fn a_service_manager_hears_when_scans_can_be_served_and_then_that_the_broker_liv
     }
     manager.set_nonblocking(false).expect("fcntl");
     this.env.start_scanner();
-    let ready = std::iter::repeat_with(|| said(&manager)).find(|said| said != "WATCHDOG=1");
+    // A minute of signs of life.
+    let mut told = std::iter::repeat_with(|| said(&manager)).take(12);
+    let ready = told.find(|said| said != "WATCHDOG=1");
     assert_eq!(ready.as_deref(), Some("READY=1\nSTATUS=Serving"));
     // Nothing else goes on: the main loop wakes up for this alone.
     assert_eq!([said(&manager), said(&manager)], ["WATCHDOG=1", "WATCHDOG=1"]);
