@@ -30,7 +30,7 @@ fn only_who_is_named_has_a_grant_and_root_has_no_other_right_there() {
         is_refused(&stage, &caller);
     }
     // Everything else is as without grants.
-    let output = stage.fdscan(&Caller::user(GRANTED), &[file.clone()]).expect_code(2);
+    let output = stage.fdscan(&Caller::user(GRANTED), std::slice::from_ref(&file)).expect_code(2);
     assert_eq!(stage.outcomes(&output), expected(&[("tree/file", DENIED)]), "{output}");
     assert!(output.errors().contains("try --granted"), "{output}");
     let output = stage.fdscan(&Caller::root(), &[file]).expect_code(1);
@@ -85,9 +85,9 @@ fn who_is_denied_is_refused_on_both_sockets_and_root_never() {
     );
     let file = stage.secret("tree/file", EICAR);
     for caller in [Caller::user(2000), Caller::user(2001).group(3000)] {
-        let output = stage.fdscan(&caller, &[file.clone()]).expect_code(2);
+        let output = stage.fdscan(&caller, std::slice::from_ref(&file)).expect_code(2);
         assert!(output.errors().contains("does not serve this user"), "{caller:?}: {output}");
-        let output = stage.granted(&caller, &[file.clone()]).expect_code(2);
+        let output = stage.granted(&caller, std::slice::from_ref(&file)).expect_code(2);
         assert!(output.errors().contains(NO_GRANT), "{caller:?}: {output}");
     }
     is_served(&stage, &Caller::user(2001));
