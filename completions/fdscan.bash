@@ -23,7 +23,7 @@ _fdscan() {
 
     case "${cmd}" in
         fdscan)
-            opts="-i -0 -L -q -v -h -V --runtime-dir --json --infected --files-from --null --exclude --max-filesize --timeout --one-file-system --follow --quiet --verbose --verbose-errors --color --no-progress --no-summary --rules --granted --private --help --version"
+            opts="-i -0 -L -s -m -g -q -v -h -V --runtime-dir --json --infected --files-from --null --exclude --max-filesize --timeout --one-file-system --follow --print-strings --print-meta --print-tags --hash --quiet --verbose --verbose-errors --color --no-progress --no-summary --rules --granted --private --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

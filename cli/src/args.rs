@@ -14,7 +14,7 @@ use clap::{ArgAction, CommandFactory, Parser};
 use fdbroker_common::client_link::ScanOptions;
 use fdbroker_common::limits::{EXCLUDE_BYTES_MAX, EXCLUDES_MAX, STREAM_BYTES_MAX};
 
-use crate::output::{ColourChoice, Format, Shown, Style};
+use crate::output::{ColourChoice, Format, Shown, Shows, Style};
 
 /// How long a broker that went away in the middle of a scan is waited for, at most.
 const BROKER_WAIT: Duration = Duration::from_secs(30);
@@ -30,8 +30,8 @@ const BROKER_WAIT: Duration = Duration::from_secs(30);
                   or the scan itself failed, else 0. Skipped files do not change it. SIGINT (Ctrl-C) \
                   and SIGTERM end fdscan after a summary of what was done, which shells tell as 130 and \
                   143; a second one ends it at once.\n\n\
-                  For those who come from other scanners: -r, -m, -z, --fdpass, --stream, --hidden and \
-                  --no-ignore are taken and change nothing; -f is --files-from.\n\n\
+                  For those who come from other scanners: -r, -z, --multiscan, --fdpass, --stream, --hidden \
+                  and --no-ignore are taken and change nothing; -f is --files-from.\n\n\
                   Without --runtime-dir, --rules and --private the broker in /run/fdbroker is asked, \
                   else the one in $XDG_RUNTIME_DIR/fdbroker, else a private one is started."
 )]
@@ -76,6 +76,22 @@ pub struct Args {
     /// Follow symbolic links inside directories
     #[arg(short = 'L', long)]
     pub follow: bool,
+
+    /// Tell where patterns matched: offset, length, pattern and the first 64 bytes
+    #[arg(short = 's', long)]
+    pub print_strings: bool,
+
+    /// Tell the metadata of the rules that matched
+    #[arg(short = 'm', long)]
+    pub print_meta: bool,
+
+    /// Tell the tags of the rules that matched
+    #[arg(short = 'g', long)]
+    pub print_tags: bool,
+
+    /// Tell the SHA-256 of each file that was read whole
+    #[arg(long)]
+    pub hash: bool,
 
     /// Print nothing; what could not be scanned goes to standard error, all else is the exit status
     #[arg(short, long, conflicts_with = "json")]
@@ -123,7 +139,7 @@ pub struct Args {
 
     /// What is done anyway: for those who are used to saying it
     #[arg(
-        short = 'r', long = "recursive", short_aliases = ['m', 'z', 'u', '.'], hide = true,
+        short = 'r', long = "recursive", short_aliases = ['z', 'u', '.'], hide = true,
         aliases = [
             "multiscan", "fdpass", "stream", "allmatch", "stdout", "hidden", "no-ignore", "no-ignore-vcs",
             "no-ignore-parent", "no-ignore-global", "no-ignore-dot", "no-ignore-files", "unrestricted",
@@ -187,6 +203,20 @@ impl Args {
                 .iter()
                 .map(|pattern| pattern.as_bytes().to_vec().into())
                 .collect(),
+            details: self.shows().options(),
+        }
+    }
+
+    /// What is told of a file besides its outcome.
+    fn shows(&self) -> Shows {
+        if self.quiet {
+            return Shows::default();
+        }
+        Shows {
+            hash: self.hash,
+            strings: self.print_strings,
+            tags: self.print_tags,
+            metadata: self.print_meta,
         }
     }
 
@@ -200,6 +230,7 @@ impl Args {
                 (false, true) => Shown::Matches,
                 (false, false) => Shown::All,
             },
+            details: self.shows(),
             summary: !self.no_summary && !self.quiet,
             advice: self.verbose_errors || self.verbose,
             progress: !self.no_progress && !self.quiet,

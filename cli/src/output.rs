@@ -5,6 +5,7 @@
 
 mod advice;
 mod colour;
+mod details;
 mod json;
 mod progress;
 mod screen;
@@ -22,6 +23,7 @@ use fdbroker_common::totals::Totals;
 
 use advice::advice;
 pub use colour::ColourChoice;
+pub use details::Shows;
 pub use json::{Counts, write_line};
 pub(crate) use json::{PathObject, path_object};
 use progress::Progress;
@@ -59,6 +61,8 @@ pub struct Style {
     pub format: Format,
     /// Which files are told.
     pub shown: Shown,
+    /// What is told of a file besides its outcome.
+    pub details: Shows,
     /// Whether the counts are told in the end.
     pub summary: bool,
     /// Whether standard error has advice about what could not be scanned.
@@ -125,8 +129,11 @@ impl<W: Write> Output<W> {
             }
         }
         match self.style.format {
-            Format::Text => writeln!(self.results, "{}", text::Line(report, self.coloured)),
-            Format::Json => json::write_report(&mut self.results, report),
+            Format::Text => {
+                let below = details::Below(report, self.style.details);
+                writeln!(self.results, "{}{below}", text::Line(report, self.coloured))
+            }
+            Format::Json => json::write_report(&mut self.results, report, self.style.details),
         }
     }
 

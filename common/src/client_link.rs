@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::details::{DetailOptions, Details};
 use crate::generation::GenerationId;
 use crate::limits::{
     EXCLUDE_BYTES_MAX, EXCLUDES_MAX, PATH_BYTES_MAX, REPORTS_PER_MESSAGE_MAX,
@@ -51,6 +52,8 @@ pub struct ScanOptions {
     pub file_deadline_s: u32,
     /// Patterns of names (without `/`) or of whole paths that are not scanned.
     pub excludes: Vec<ByteString>,
+    /// What is told of files besides their outcome.
+    pub details: DetailOptions,
 }
 
 /// Bytes that are not necessarily UTF-8.
@@ -84,6 +87,8 @@ pub enum OpenerToClient {
     Progress(Totals),
     /// Every target has been dealt with.
     Done(Totals),
+    /// As `Reports`, of files that a worker has judged, if the client asked for details.
+    Detailed(Vec<(Report, Details)>),
 }
 
 /// What became of one file.
@@ -160,14 +165,28 @@ impl Message for OpenerToClient {
     const DESCRIPTORS_MAX: usize = 0;
 
     fn check(&self) -> Result<(), WireError> {
-        let Self::Reports(reports) = self else {
-            return Ok(());
-        };
-        bound((1..=REPORTS_PER_MESSAGE_MAX).contains(&reports.len()), "number of reports")?;
-        for report in reports {
-            bound(report.path.len() <= PATH_BYTES_MAX, "length of a path")?;
-            report.outcome.check()?;
+        let fits =
+            |count| bound((1..=REPORTS_PER_MESSAGE_MAX).contains(&count), "number of reports");
+        match self {
+            Self::Reports(reports) => {
+                fits(reports.len())?;
+                reports.iter().try_for_each(Report::check)
+            }
+            Self::Detailed(reports) => {
+                fits(reports.len())?;
+                reports.iter().try_for_each(|(report, details)| {
+                    report.check()?;
+                    details.check()
+                })
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+}
+
+impl Report {
+    fn check(&self) -> Result<(), WireError> {
+        bound(self.path.len() <= PATH_BYTES_MAX, "length of a path")?;
+        self.outcome.check()
     }
 }

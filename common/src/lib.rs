@@ -23,6 +23,7 @@ pub mod admin_link;
 pub mod channel;
 pub mod client;
 pub mod client_link;
+pub mod details;
 pub mod escape;
 pub mod explanation;
 pub mod fdpass;

@@ -1,15 +1,20 @@
 //! Table of rule names: what turns the rule numbers of a worker's answer into names.
 //!
-//! A template writes it once into a sealed memfd; openers read it. It never passes a worker, and it
-//! can hold nothing but identifiers, so that no text of a scanned file reaches a log through it.
+//! A template writes it once into a sealed memfd; openers read it. It never passes a worker, and its
+//! names are nothing but identifiers, so that no text of a scanned file reaches a log through it.
 //!
-//! Format: `fdbrules`, number of rules as `u32` little endian, then for each rule in order its
-//! length as one byte and its name. Nothing follows.
+//! Format: `fdbrules`, number of rules and bytes of the names, each as `u32` little endian; then for each
+//! rule in order its length as one byte and its name; then nothing, or an entry for each rule
+//! ([`RuleEntries`]), which is not read unless somebody asks.
 
-use std::os::fd::AsFd;
+mod entries;
+
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 use rustix::io::Errno;
+
+pub use entries::{RuleEntries, RuleEntry};
 
 use crate::limits::{RULE_TABLE_BYTES_MAX, RULES_MAX};
 
@@ -17,6 +22,7 @@ use crate::limits::{RULE_TABLE_BYTES_MAX, RULES_MAX};
 pub const RULE_NAME_BYTES_MAX: usize = 128;
 
 const MAGIC: &[u8; 8] = b"fdbrules";
+const HEADER_BYTES: usize = MAGIC.len() + 8;
 
 /// Why there is no table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +58,7 @@ impl RuleTable {
     /// [`RuleTableError::Name`] or [`RuleTableError::Bound`].
     pub fn encode<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<u8>, RuleTableError> {
         let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&[0; 8]);
         let mut count = 0_usize;
         for name in names {
             let length = match u8::try_from(name.len()) {
@@ -70,8 +76,10 @@ impl RuleTable {
             return Err(RuleTableError::Bound("size"));
         }
         let count = u32::try_from(count).map_err(|_| RuleTableError::Bound("number of rules"))?;
-        if let Some(place) = bytes.get_mut(MAGIC.len()..MAGIC.len() + 4) {
-            place.copy_from_slice(&count.to_le_bytes());
+        let names =
+            u32::try_from(bytes.len() - HEADER_BYTES).map_err(|_| RuleTableError::Bound("size"))?;
+        if let Some(place) = bytes.get_mut(MAGIC.len()..HEADER_BYTES) {
+            place.copy_from_slice(&[count.to_le_bytes(), names.to_le_bytes()].concat());
         }
         Ok(bytes)
     }
@@ -81,10 +89,19 @@ impl RuleTable {
     /// # Errors
     /// Any deviation from the format is an error; nothing is skipped or guessed.
     pub fn decode(bytes: &[u8]) -> Result<Self, RuleTableError> {
-        let bytes = bytes.strip_prefix(MAGIC).ok_or(RuleTableError::Malformed("no header"))?;
-        let (count, mut rest) =
-            bytes.split_first_chunk::<4>().ok_or(RuleTableError::Malformed("no count"))?;
-        let count = usize::try_from(u32::from_le_bytes(*count)).unwrap_or(usize::MAX);
+        let (header, rest) =
+            bytes.split_at_checked(HEADER_BYTES).ok_or(RuleTableError::Malformed("no header"))?;
+        let (count, length) = header_of(header)?;
+        let (names, entries) =
+            rest.split_at_checked(length).ok_or(RuleTableError::Malformed("too short"))?;
+        let table = Self::names(count, names)?;
+        if !entries.is_empty() {
+            RuleEntries::decode(entries.to_vec(), count)?;
+        }
+        Ok(table)
+    }
+
+    fn names(count: usize, mut rest: &[u8]) -> Result<Self, RuleTableError> {
         // Each name takes at least two bytes, so a small table cannot ask for much memory.
         if count > RULES_MAX || count > rest.len() / 2 {
             return Err(RuleTableError::Bound("number of rules"));
@@ -111,25 +128,41 @@ impl RuleTable {
         }
     }
 
-    /// Reads the table that stands in a sealed memfd.
+    /// Reads the names of the table that stands in a sealed memfd.
     ///
     /// # Errors
     /// [`RuleTableError::NotSealed`] when it could still change, else as [`Self::decode`].
     pub fn read(table: impl AsFd) -> Result<Self, RuleTableError> {
         let table = table.as_fd();
-        let size = Self::sealed_size(table)?;
-        let mut bytes = vec![0; size];
-        let mut filled = 0_usize;
-        while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
-            let offset = u64::try_from(filled).unwrap_or(u64::MAX);
-            match rustix::io::pread(table, space, offset) {
-                Ok(0) => return Err(RuleTableError::Malformed("too short")),
-                Ok(more) => filled = filled.saturating_add(more),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(RuleTableError::System(error)),
-            }
+        let (count, length, _) = Self::layout(table)?;
+        Self::names(count, &read_at(table, HEADER_BYTES, length)?)
+    }
+
+    /// Reads what the rules say of themselves; none if the table does not say.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_entries(table: impl AsFd) -> Result<Option<RuleEntries>, RuleTableError> {
+        let table = table.as_fd();
+        let (count, length, size) = Self::layout(table)?;
+        let start = HEADER_BYTES.saturating_add(length);
+        match size.saturating_sub(start) {
+            0 => Ok(None),
+            entries => RuleEntries::decode(read_at(table, start, entries)?, count).map(Some),
         }
-        Self::decode(&bytes)
+    }
+
+    /// Number of rules, bytes of their names, and bytes in all.
+    fn layout(table: BorrowedFd<'_>) -> Result<(usize, usize, usize), RuleTableError> {
+        let size = Self::sealed_size(table)?;
+        if size < HEADER_BYTES {
+            return Err(RuleTableError::Malformed("no header"));
+        }
+        let (count, length) = header_of(&read_at(table, 0, HEADER_BYTES)?)?;
+        if length > size - HEADER_BYTES {
+            return Err(RuleTableError::Malformed("too short"));
+        }
+        Ok((count, length, size))
     }
 
     /// Size of a table that nobody can change any more; what it says is not looked at.
@@ -174,9 +207,45 @@ impl RuleTable {
     }
 }
 
-fn is_identifier(name: &[u8]) -> bool {
+/// Number of rules, and bytes of their names.
+fn header_of(header: &[u8]) -> Result<(usize, usize), RuleTableError> {
+    let rest = header.strip_prefix(MAGIC).ok_or(RuleTableError::Malformed("no header"))?;
+    let number =
+        |bytes: &[u8; 4]| usize::try_from(u32::from_le_bytes(*bytes)).unwrap_or(usize::MAX);
+    match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(count), Some(length)) if rest.len() == 8 => Ok((number(count), number(length))),
+        _ => Err(RuleTableError::Malformed("no header")),
+    }
+}
+
+/// So many bytes from this place on.
+fn read_at(table: BorrowedFd<'_>, start: usize, length: usize) -> Result<Vec<u8>, RuleTableError> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0_usize;
+    while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
+        let offset = u64::try_from(start.saturating_add(filled)).unwrap_or(u64::MAX);
+        match rustix::io::pread(table, space, offset) {
+            Ok(0) => return Err(RuleTableError::Malformed("too short")),
+            Ok(more) => filled = filled.saturating_add(more),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(RuleTableError::System(error)),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Whether this may be the name of a rule, a tag or a key of metadata: letters, digits and `_`, at most
+/// [`RULE_NAME_BYTES_MAX`].
+#[must_use]
+pub fn is_identifier(name: &[u8]) -> bool {
     (1..=RULE_NAME_BYTES_MAX).contains(&name.len())
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+/// Whether this may be the name of a pattern: `$` alone, or before an identifier.
+#[must_use]
+pub fn is_pattern_name(name: &str) -> bool {
+    name.strip_prefix('$').is_some_and(|name| name.is_empty() || is_identifier(name.as_bytes()))
 }
 
 #[cfg(test)]
@@ -205,9 +274,14 @@ mod tests {
         let mut control = good.clone();
         *control.last_mut().unwrap() = b'\n';
         assert_eq!(RuleTable::decode(&control), Err(RuleTableError::Name(1)));
-        let mut many = good;
+        let mut many = good.clone();
         many[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(RuleTable::decode(&many), Err(RuleTableError::Bound("number of rules")));
+        for length in [0, 7, 9, u32::MAX] {
+            let mut other = good.clone();
+            other[12..16].copy_from_slice(&u32::to_le_bytes(length));
+            assert!(RuleTable::decode(&other).is_err(), "{length} bytes of names");
+        }
     }
 
     #[test]
@@ -221,6 +295,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(RuleTable::read(&memfd).unwrap().name(0), Some("one"));
+        assert_eq!(RuleTable::read_entries(&memfd), Ok(None));
         let file = std::fs::File::open("/proc/self/exe").unwrap();
         assert_eq!(RuleTable::read(&file), Err(RuleTableError::NotSealed));
     }

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fdbroker_common::admin_link::{AdminReply, AdminRequest, Status};
 use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Report, ScanOptions, Target};
+use fdbroker_common::details::Details;
 use fdbroker_common::generation::GenerationId;
-use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::job_link::{
+    Answer, Evidence, Examined, Finding, Job, OpenerToWorker, Wanted, WorkerToOpener,
+};
 use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
 use fdbroker_common::opener_link::{
     BrokerToOpener, Identity, Limits, OpenerToBroker, Subjects, TreeGrant,
@@ -122,6 +125,7 @@ fn row<M: Message>(name: &str, message: &M) -> Row {
 
 fn client_rows() -> Vec<Row> {
     let report = report(0, "", 0, Outcome::Clean);
+    let detailed = vec![(report.clone(), Details::default())];
     vec![
         row("Start", &ClientToOpener::Start(ScanOptions::default())),
         row("Targets", &ClientToOpener::Targets(vec![target(0, "")])),
@@ -133,6 +137,7 @@ fn client_rows() -> Vec<Row> {
         row("Reports", &OpenerToClient::Reports(vec![report])),
         row("Progress", &OpenerToClient::Progress(Totals::default())),
         row("Done", &OpenerToClient::Done(Totals::default())),
+        row("Detailed", &OpenerToClient::Detailed(detailed)),
     ]
 }
 
@@ -149,11 +154,15 @@ fn opener_rows() -> Vec<Row> {
     let stamp = Stamp { size: 0, modified_ns: 0, changed_ns: 0 };
     let job = Job { id: 0, stamp, bytes_max: 0, name: None };
     let answer = Answer { id: 0, read: 0, finding: Finding::Clean };
+    let wanted = Wanted { sha256: true, ..Wanted::default() };
+    let examined = |answer| Examined { answer, evidence: Evidence::default() };
     let lease = 0;
     vec![
-        row("Scan", &OpenerToWorker::Scan(vec![job])),
+        row("Scan", &OpenerToWorker::Scan(vec![job.clone()])),
+        row("Examine", &OpenerToWorker::Examine(wanted, vec![job])),
         row("Ready", &WorkerToOpener::Ready(GENERATION)),
-        row("Answers", &WorkerToOpener::Answers(vec![answer])),
+        row("Answers", &WorkerToOpener::Answers(vec![answer.clone()])),
+        row("Examined", &WorkerToOpener::Examined(vec![examined(answer)])),
         row("Groups", &BrokerToOpener::Groups(vec![0])),
         row("Trees", &trees()),
         row(

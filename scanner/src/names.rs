@@ -1,10 +1,11 @@
-//! Writes the table of rule names into a sealed memfd.
+//! Writes the table of rules into a sealed memfd.
 //!
 //! Runs in a template before it is sealed; workers never hold the table.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
+use fdbroker_common::limits::RULE_TABLE_BYTES_MAX;
 use fdbroker_common::rule_table::{RuleTable, RuleTableError};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -26,12 +27,18 @@ impl From<Errno> for NamesError {
     }
 }
 
-/// A table that nobody can change, this process included.
+/// A table that nobody can change, this process included: names, then what the rules say of themselves.
+/// The latter is left out where there is no room.
 ///
 /// # Errors
 /// See [`NamesError`].
-pub fn sealed_table<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<OwnedFd, NamesError> {
-    let bytes = RuleTable::encode(names)?;
+pub fn sealed_table<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    describe: impl FnOnce(usize) -> Vec<u8>,
+) -> Result<OwnedFd, NamesError> {
+    let mut bytes = RuleTable::encode(names)?;
+    let room = usize::try_from(RULE_TABLE_BYTES_MAX).unwrap_or(0).saturating_sub(bytes.len());
+    bytes.extend(describe(room));
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let table = match memfd_create("fdbroker-rules", flags | MemfdFlags::NOEXEC_SEAL) {
         // Before Linux 6.3.

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::children::{Children, Seat, Spawned, Task};
 use crate::engine::Engine;
 use crate::engine::compile::{self, Compiled};
+use crate::engine::describe::describe;
 use crate::engine::eicar::{self, SelfTestError};
 use crate::engine::yara::Yara;
 use crate::memory;
@@ -102,7 +103,8 @@ fn prepare(link: &mut Link, confined: Confined) -> Result<Result<Ready, Rejectio
         Err(rejection) => return Ok(Err(rejection)),
     };
     let Compiled { rules, generation, wants_names, warnings } = compiled;
-    let table = match names::sealed_table(rules.iter().map(|rule| rule.identifier())) {
+    let identifiers = rules.iter().map(|rule| rule.identifier());
+    let table = match names::sealed_table(identifiers, |room| describe(&rules, room)) {
         Ok(table) => table,
         Err(NamesError::Table(error)) => {
             return Ok(Err(Rejection::new(b"rules", None, &error.to_string())));

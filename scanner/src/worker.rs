@@ -11,12 +11,14 @@ use std::time::Instant;
 use fdbroker_common::channel::ChannelError;
 use fdbroker_common::generation::GenerationId;
 use fdbroker_common::job_link::{
-    Answer, EXIT_WITHOUT_ROOM, Finding, Job, OpenerToWorker, WorkerToOpener,
+    Answer, EXIT_WITHOUT_ROOM, Evidence, Examined, Finding, Job, Wanted, WorkerToOpener,
 };
 use log::error;
+use sha2::{Digest, Sha256};
 
 use crate::children::{Seat, Task};
 use crate::engine::eicar::{self, SelfTestError};
+use crate::engine::places::{self, Places};
 use crate::engine::{Engine, Verdict};
 use crate::input::{Buffer, Found, VettedFile};
 use crate::journal::{self, Role};
@@ -90,15 +92,16 @@ fn serve(
     let mut buffer = Buffer::default();
     let mut prefetch = Prefetch::default();
     loop {
-        let (OpenerToWorker::Scan(jobs), files) = link.receive()?;
+        let (message, files) = link.receive()?;
+        let (jobs, wanted) = (message.jobs(), message.wanted());
         outbox.restart_clock();
-        prefetch.begin(&jobs, &files);
+        prefetch.begin(jobs, &files);
         let mut files = files.into_iter();
         for (nth, job) in jobs.iter().enumerate() {
             let Some(file) = files.next() else {
                 break;
             };
-            let answer = match VettedFile::vet(&file, job) {
+            let examined = match VettedFile::vet(&file, job) {
                 Ok(vetted) => {
                     if vetted.size() > LARGE_BYTES {
                         outbox.flush(&mut link)?;
@@ -107,14 +110,14 @@ fn serve(
                     let data = vetted.read(&mut buffer);
                     let rest = jobs.get(nth + 1..).unwrap_or_default();
                     prefetch.read((vetted.size(), begun.elapsed()), rest, files.as_slice());
-                    let answer = judge(&vetted, job, data, &mut engine);
+                    let examined = judge(&vetted, (job, wanted), data, &mut engine);
                     buffer.shrink();
-                    answer
+                    examined
                 }
                 Err(found) => answer(job, found),
             };
             close(file);
-            outbox.push(&mut link, answer)?;
+            outbox.push(&mut link, examined, wanted)?;
         }
         outbox.flush(&mut link)?;
     }
@@ -127,25 +130,38 @@ fn close(file: OwnedFd) {
 
 fn judge(
     file: &VettedFile<'_>,
-    job: &Job,
+    (job, wanted): (&Job, Wanted),
     data: Result<&[u8], Found>,
     engine: &mut impl Engine,
-) -> Answer {
+) -> Examined {
     let data = match data {
         Ok(data) => data,
         Err(found) => return answer(job, found),
     };
     let name = job.name.as_ref().map(|name| name.as_slice());
-    let finding = match engine.scan(data, name) {
+    let (verdict, Places { found: mut places, cut }) = if wanted.matches {
+        engine.examine(data, name)
+    } else {
+        (engine.scan(data, name), Places::default())
+    };
+    let finding = match verdict {
         // What matched did so in bytes that were there, whatever became of the file.
         Verdict::Match(rules) => Finding::Match(rules),
         Verdict::Clean => file.clean_if_unchanged(),
         Verdict::Failed => Finding::EngineError,
     };
-    let read = file.size();
-    answer(job, Found { finding, read })
+    if wanted.data {
+        places::quote(&mut places, data);
+    }
+    // Of what changed meanwhile there is no one content.
+    let whole = !matches!(finding, Finding::Unstable(_) | Finding::ReadError(_));
+    let sha256 = (wanted.sha256 && whole).then(|| Sha256::digest(data).into());
+    let mut examined = answer(job, Found { finding, read: file.size() });
+    examined.evidence = Evidence { sha256, places, cut };
+    examined
 }
 
-fn answer(job: &Job, found: Found) -> Answer {
-    Answer { id: job.id, read: found.read, finding: found.finding }
+fn answer(job: &Job, found: Found) -> Examined {
+    let answer = Answer { id: job.id, read: found.read, finding: found.finding };
+    Examined { answer, evidence: Evidence::default() }
 }

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::generation::GenerationId;
 use fdbroker_common::job_link::{
-    Answer, EXIT_WITHOUT_ROOM, Finding, Job, OpenerToWorker, WorkerToOpener,
+    Answer, EXIT_WITHOUT_ROOM, Evidence, Examined, Finding, Job, OpenerToWorker, Wanted,
+    WorkerToOpener,
 };
 use fdbroker_common::lease_link::LossCause;
 use fdbroker_common::limits::{BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX};
 use fdbroker_common::rule_table::RuleTable;
 
 use super::batch::{Batch, Pending};
+use super::evidence::{self, Entries};
 
 /// How often a worker may be taken away from one file through no fault of the file.
 const INTERRUPTIONS_MAX: u8 = 3;
@@ -34,6 +36,8 @@ pub struct Generation {
     pub wants_names: bool,
     /// Their names.
     pub table: Rc<RuleTable>,
+    /// What they say of themselves.
+    pub entries: Rc<Entries>,
 }
 
 /// One lent worker.
@@ -52,6 +56,8 @@ pub struct Worker {
     batches: VecDeque<usize>,
     bytes: u64,
     next_job: u32,
+    /// What is wanted, besides verdicts, of the files in hand: all are of one scan.
+    wanted: Wanted,
     /// Whether it has answered anything.
     used: bool,
     /// When it last answered or got something after having nothing.
@@ -77,6 +83,16 @@ pub enum Why {
     Misbehaved,
     /// Its connection has ended; what ended it is for the dispatcher to say.
     Closed,
+}
+
+/// What a worker says of a file that it had in hand.
+pub struct Heard {
+    /// The file.
+    pub pending: Pending,
+    /// What it found.
+    pub answer: Answer,
+    /// What it tells besides; nothing, if nothing was wanted.
+    pub evidence: Evidence,
 }
 
 /// What became of a file that a lost worker had in hand.
@@ -117,6 +133,7 @@ impl Worker {
             batches: VecDeque::new(),
             bytes: 0,
             next_job: 0,
+            wanted: Wanted::default(),
             used: false,
             since: Instant::now(),
         })
@@ -189,8 +206,8 @@ impl Worker {
         }
     }
 
-    /// Passes a batch. What could not be sent comes back.
-    pub fn pass(&mut self, batch: Batch, bytes_max: u64) -> Option<Batch> {
+    /// Passes a batch, of which this is wanted. What could not be sent comes back.
+    pub fn pass(&mut self, batch: Batch, bytes_max: u64, wanted: Wanted) -> Option<Batch> {
         let jobs = batch
             .files
             .iter()
@@ -204,7 +221,12 @@ impl Worker {
             .collect();
         let files: Vec<BorrowedFd<'_>> =
             batch.files.iter().map(|pending| pending.file.as_fd()).collect();
-        match self.channel.send(&OpenerToWorker::Scan(jobs), &files) {
+        let message = if wanted.is_any() {
+            OpenerToWorker::Examine(wanted, jobs)
+        } else {
+            OpenerToWorker::Scan(jobs)
+        };
+        match self.channel.send(&message, &files) {
             Ok(()) => {}
             Err(ChannelError::WouldBlock) => return Some(batch),
             Err(_) => {
@@ -215,6 +237,7 @@ impl Worker {
         if self.is_idle() {
             self.since = Instant::now();
         }
+        self.wanted = wanted;
         self.batches.push_back(batch.files.len());
         for pending in batch.files {
             self.bytes = self.bytes.saturating_add(pending.size());
@@ -226,14 +249,20 @@ impl Worker {
 
     /// Reads what the worker says: answered files with their answers. What was answered before it
     /// went, or said what it may not, stands.
-    pub fn hear(&mut self) -> Vec<(Pending, Answer)> {
+    pub fn hear(&mut self) -> Vec<Heard> {
         let mut answered = Vec::new();
         while !matches!(self.state, State::Lost(_)) {
             match (self.channel.receive().map(|(message, _)| message), self.announced) {
                 (Ok(WorkerToOpener::Ready(id)), false) if id == self.generation.id => {
                     self.announced = true;
                 }
-                (Ok(WorkerToOpener::Answers(answers)), true) => self.take(answers, &mut answered),
+                (Ok(WorkerToOpener::Answers(answers)), true) if !self.wanted.is_any() => {
+                    let plain = |answer| Examined { answer, evidence: Evidence::default() };
+                    self.take(answers.into_iter().map(plain), &mut answered);
+                }
+                (Ok(WorkerToOpener::Examined(answers)), true) if self.wanted.is_any() => {
+                    self.take(answers.into_iter(), &mut answered);
+                }
                 (Ok(_), _) => self.give_up(Why::Misbehaved),
                 (Err(ChannelError::WouldBlock), _) => break,
                 (Err(ChannelError::Closed), _) => self.give_up(Why::Closed),
@@ -243,17 +272,21 @@ impl Worker {
         answered
     }
 
-    fn take(&mut self, answers: Vec<Answer>, answered: &mut Vec<(Pending, Answer)>) {
+    fn take(&mut self, answers: impl Iterator<Item = Examined>, answered: &mut Vec<Heard>) {
         self.since = Instant::now();
-        for answer in answers {
-            let is_next = self.in_hand.front().is_some_and(|(id, _)| *id == answer.id);
-            if !is_next || !self.knows_rules(&answer.finding) {
+        for examined in answers {
+            let id = examined.answer.id;
+            let next = self.in_hand.front().filter(|(next, _)| *next == id);
+            let Some(size) = next.map(|(_, pending)| pending.size()) else {
                 return self.give_up(Why::Misbehaved);
-            }
+            };
+            let Some(Examined { answer, evidence }) = self.vet(examined, size) else {
+                return self.give_up(Why::Misbehaved);
+            };
             self.used = true;
             if let Some((_, pending)) = self.in_hand.pop_front() {
-                self.bytes = self.bytes.saturating_sub(pending.size());
-                answered.push((pending, answer));
+                self.bytes = self.bytes.saturating_sub(size);
+                answered.push(Heard { pending, answer, evidence });
             }
             if let Some(front) = self.batches.front_mut() {
                 *front = front.saturating_sub(1);
@@ -264,13 +297,13 @@ impl Worker {
         }
     }
 
-    /// Whether all rules of a finding exist.
-    fn knows_rules(&self, finding: &Finding) -> bool {
-        match finding {
-            Finding::Match(rules) => {
-                rules.iter().all(|rule| self.generation.table.name(*rule).is_some())
-            }
-            _ => true,
+    /// An answer that may be believed: all its rules exist, and so does what else it tells.
+    fn vet(&self, examined: Examined, size: u64) -> Option<Examined> {
+        let exists = |rule: &u32| self.generation.table.name(*rule).is_some();
+        match &examined.answer.finding {
+            Finding::Match(rules) if !rules.iter().all(exists) => None,
+            _ if !self.wanted.is_any() => Some(examined),
+            _ => evidence::vet(examined, self.wanted, size, &self.generation.entries),
         }
     }
 

@@ -19,6 +19,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use rustix::fs::fstat;
 
 use super::batch::Batch;
+use super::evidence::Entries;
 use super::fleet::{Blame, Generation, Leftover, Why, Worker};
 use super::patience::Owes;
 use super::scan::Scan;
@@ -38,7 +39,7 @@ impl Session {
             return;
         };
         let more_to_come = scan.has_work();
-        let bytes_max = scan.file_bytes_max();
+        let (bytes_max, wanted) = (scan.file_bytes_max(), scan.wanted());
         loop {
             let least = self
                 .workers
@@ -66,7 +67,7 @@ impl Session {
             let Some(batch) = batch else {
                 return;
             };
-            if let Some(back) = worker.pass(batch, bytes_max) {
+            if let Some(back) = worker.pass(batch, bytes_max, wanted) {
                 back.files.into_iter().rev().for_each(|pending| scan.queue.put_back(pending));
                 self.retry_at = Instant::now().checked_add(RETRY);
                 return;
@@ -153,11 +154,10 @@ impl Session {
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.lease == lease) else {
             return;
         };
-        let table = Rc::clone(&worker.generation.table);
-        let answered = worker.hear();
+        let heard = worker.hear();
         if let (Some(scan), Some(client)) = (&mut self.scan, &mut self.client) {
-            for (pending, answer) in answered {
-                scan.answered(client, pending, answer, &table);
+            for heard in heard {
+                scan.answered(client, heard, &worker.generation);
             }
         }
     }
@@ -211,15 +211,20 @@ impl Session {
         let (id, rules, wants_names) = about;
         // Another scanner may call other rules by the same generation.
         let inode = fstat(&table)?.st_ino;
-        let table = match &self.tables {
-            Some((known, names)) if *known == (id, inode) => Rc::clone(names),
-            _ => Rc::new(RuleTable::read(table).map_err(std::io::Error::other)?),
+        let (table, entries) = match &self.tables {
+            Some((known, names, entries)) if *known == (id, inode) => {
+                (Rc::clone(names), Rc::clone(entries))
+            }
+            _ => {
+                let names = RuleTable::read(&table).map_err(std::io::Error::other)?;
+                (Rc::new(names), Rc::new(Entries::of(table)))
+            }
         };
         if u32::try_from(table.len()) != Ok(rules) {
             return Err(std::io::ErrorKind::InvalidData.into());
         }
-        self.tables = Some(((id, inode), Rc::clone(&table)));
-        let generation = Generation { id, rules, wants_names, table };
+        self.tables = Some(((id, inode), Rc::clone(&table), Rc::clone(&entries)));
+        let generation = Generation { id, rules, wants_names, table, entries };
         self.workers.push(Worker::adopt(lease, connection, generation)?);
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! starts nothing, connects to nothing, and never reads a file that is scanned.
 
 pub mod batch;
+pub mod evidence;
 pub mod exclude;
 pub mod filesystem;
 pub mod fleet;
@@ -42,6 +43,18 @@ use session::Session;
 /// First argument that selects this role.
 pub const ROLE: &str = "--opener";
 
+/// Whether this process could read a file that its caller could not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// It has the caller's own rights: what it reads, the caller may see.
+    OfTheCaller,
+    /// It may read more, so that of what it reads only root may see anything but verdicts and places.
+    More,
+    /// It reads what its caller was granted to have scanned, not to see: nobody sees anything but
+    /// verdicts and places, root neither.
+    OfGrants,
+}
+
 /// The opener's end of the link to the broker.
 pub type BrokerChannel = Channel<OpenerToBroker, BrokerToOpener>;
 /// The opener's end of the lease link.
@@ -55,7 +68,7 @@ pub fn run() -> io::Result<()> {
     ignore_requests_to_end()?;
     let mut broker: BrokerChannel = take_channel()?;
     let recorder = Recorder::take_stdout()?;
-    let Told { lease_link, scanner_uid, limits, trees } = become_told(&mut broker)?;
+    let Told { lease_link, scanner_uid, rights, limits, trees } = become_told(&mut broker)?;
     let dispatcher = DispatcherChannel::adopt(lease_link)?;
     let trees = trees.map(GrantedTrees::open);
     let context = OpenContext::new()?;
@@ -70,7 +83,8 @@ pub fn run() -> io::Result<()> {
     let context = Rc::new(context.bounded(limits).granting(trees));
     broker.set_nonblocking(true)?;
     dispatcher.set_nonblocking(true)?;
-    match Session::new((broker, dispatcher, recorder), scanner_uid, context).serve() {
+    let links = (broker, dispatcher, recorder);
+    match Session::new(links, scanner_uid, (context, rights)).serve() {
         Ok(()) | Err(ChannelError::Closed) => Ok(()),
         Err(error) => Err(io::Error::other(error)),
     }
@@ -80,6 +94,7 @@ pub fn run() -> io::Result<()> {
 struct Told {
     lease_link: OwnedFd,
     scanner_uid: u32,
+    rights: Rights,
     limits: Limits,
     /// Only for an opener that serves a grant.
     trees: Option<Vec<TreeGrant>>,
@@ -104,6 +119,11 @@ fn become_told(broker: &mut BrokerChannel) -> io::Result<Told> {
             _ => return Err(io::Error::other("the broker broke the protocol")),
         }
     };
+    let rights = match identity {
+        Identity::Caller { .. } | Identity::Unchanged => Rights::OfTheCaller,
+        Identity::ReadAll { .. } => Rights::More,
+        Identity::Granted { .. } => Rights::OfGrants,
+    };
     match identity {
         Identity::Caller { uid, gid } => privilege::become_user(uid, gid, &groups)?,
         Identity::ReadAll { uid } | Identity::Granted { uid } => privilege::become_reader(uid)?,
@@ -113,5 +133,5 @@ fn become_told(broker: &mut BrokerChannel) -> io::Result<Told> {
         Identity::Unchanged => privilege::clear_capabilities()?,
     }
     let trees = (!grants.is_empty()).then_some(grants);
-    Ok(Told { lease_link, scanner_uid, limits, trees })
+    Ok(Told { lease_link, scanner_uid, rights, limits, trees })
 }

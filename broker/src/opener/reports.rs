@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Report};
+use fdbroker_common::details::{Details, PatternMatch, RuleFacts};
 use fdbroker_common::limits::{PROGRESS_INTERVAL, REPORT_BYTES_SOFT_MAX, REPORTS_PER_MESSAGE_MAX};
 use fdbroker_common::outcome::Outcome;
 use fdbroker_common::totals::Totals;
@@ -23,6 +24,8 @@ pub type ClientChannel = Channel<OpenerToClient, ClientToOpener>;
 pub struct Client {
     channel: ClientChannel,
     gathered: Vec<Report>,
+    /// The same, of a client that has asked for details.
+    detailed: Vec<(Report, Details)>,
     bytes: usize,
     /// Sent before anything else is, or when no answer is near: it need not wake the client twice.
     greeting: Option<OpenerToClient>,
@@ -41,6 +44,7 @@ impl Client {
         Self {
             channel,
             gathered: Vec::new(),
+            detailed: Vec::new(),
             bytes: 0,
             greeting: None,
             unsent: std::collections::VecDeque::new(),
@@ -72,19 +76,23 @@ impl Client {
     }
 
     /// Adds a report to the next message.
-    pub fn report(&mut self, report: Report) {
+    pub fn report(&mut self, report: Report, details: Option<Details>) {
         let names = match &report.outcome {
             Outcome::Match { rules } => rules.iter().map(|rule| rule.len().saturating_add(4)).sum(),
             _ => 0_usize,
         };
         let bytes = report.path.len().saturating_add(names).saturating_add(REPORT_OVERHEAD_BYTES);
+        let bytes = bytes.saturating_add(details.as_ref().map_or(0, bytes_of));
         if self.bytes.saturating_add(bytes) > REPORT_BYTES_SOFT_MAX
-            || self.gathered.len() >= REPORTS_PER_MESSAGE_MAX
+            || self.gathered.len().saturating_add(self.detailed.len()) >= REPORTS_PER_MESSAGE_MAX
         {
             self.gather();
         }
         self.bytes = self.bytes.saturating_add(bytes);
-        self.gathered.push(report);
+        match details {
+            Some(details) => self.detailed.push((report, details)),
+            None => self.gathered.push(report),
+        }
     }
 
     /// Sends everything that is gathered, then this message.
@@ -108,6 +116,12 @@ impl Client {
             self.unsent.extend(self.greeting.take());
             self.unsent.push_back(OpenerToClient::Reports(reports));
         }
+        if !self.detailed.is_empty() {
+            self.bytes = 0;
+            let reports = std::mem::take(&mut self.detailed);
+            self.unsent.extend(self.greeting.take());
+            self.unsent.push_back(OpenerToClient::Detailed(reports));
+        }
     }
 
     /// Nothing will soon be told: sends the greeting alone.
@@ -123,7 +137,8 @@ impl Client {
         while let Some(message) = self.unsent.front() {
             match self.channel.send(message, &[]) {
                 Ok(()) => {
-                    let is_report = matches!(message, OpenerToClient::Reports(_));
+                    let is_report =
+                        matches!(message, OpenerToClient::Reports(_) | OpenerToClient::Detailed(_));
                     self.patience.took(is_report, Instant::now());
                     self.unsent.pop_front();
                 }
@@ -149,6 +164,13 @@ impl Client {
     }
 }
 
+fn bytes_of(details: &Details) -> usize {
+    let rules = details.rules.iter().map(RuleFacts::message_bytes);
+    rules
+        .chain(details.matches.iter().map(PatternMatch::message_bytes))
+        .fold(40, usize::saturating_add)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +182,7 @@ mod tests {
         let begun = Instant::now();
         let path = b"link".to_vec().into();
         let outcome = Outcome::Skipped(fdbroker_common::outcome::SkipReason::SymbolicLink);
-        client.report(Report { target: 0, path, size: 0, outcome });
+        client.report(Report { target: 0, path, size: 0, outcome }, None);
         client.gather();
         client.flush().unwrap();
         client.keep_alive(&Totals::default(), begun);

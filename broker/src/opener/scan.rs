@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_common::client_link::{OpenerToClient, Refusal, Report, ScanOptions, Target};
-use fdbroker_common::job_link::{Answer, Finding};
+use fdbroker_common::details::Details;
+use fdbroker_common::job_link::{Finding, Wanted};
 use fdbroker_common::limits::{
     FILE_BYTES_MAX, FILE_DEADLINE_DEFAULT, FILE_DEADLINE_MAX, TARGETS_PER_MESSAGE_MAX,
 };
@@ -20,7 +21,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
 use super::batch::{Pending, Queue, whole_name};
+use super::evidence;
 use super::exclude::Excludes;
+use super::fleet::{Generation, Heard};
 use super::open::OpenContext;
 use super::open::node::ObjectId;
 use super::recorder::Notes;
@@ -39,6 +42,8 @@ pub struct Scan {
     /// With descriptors, or none of them if they are looked up by name.
     targets: VecDeque<(Target, Option<OwnedFd>)>,
     all_told: bool,
+    /// Whether the client may see contents of the files.
+    shows_contents: bool,
     walk: Option<(u32, Rc<[u8]>, Walk)>,
     /// Bytes of all files that were opened to be scanned.
     bytes: u64,
@@ -80,6 +85,7 @@ impl Scan {
             context,
             targets: VecDeque::new(),
             all_told: false,
+            shows_contents: false,
             walk: None,
             bytes: 0,
             queue: Queue::default(),
@@ -106,6 +112,22 @@ impl Scan {
     pub fn file_bytes_max(&self) -> u64 {
         let told = [self.options.file_bytes_max, self.context.limits().file_bytes_max];
         told.into_iter().filter(|bytes| *bytes > 0).fold(FILE_BYTES_MAX, u64::min)
+    }
+
+    /// The client may read every file itself that is opened for it.
+    pub fn show_contents(&mut self) {
+        self.shows_contents = true;
+    }
+
+    /// What is wanted of workers besides verdicts. A hash says what a content is to who can guess it.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        let options = self.options.details;
+        Wanted {
+            sha256: options.sha256 && self.shows_contents,
+            matches: options.matches,
+            data: options.matches && self.shows_contents,
+        }
     }
 
     /// More targets.
@@ -193,7 +215,7 @@ impl Scan {
             }
             Step::Outcome { path, outcome, size } => {
                 let id = origin.filter(|_| path.is_empty()).map(|about| about.id);
-                self.report(client, (target, path, target_name, id), size, 0, outcome);
+                self.report(client, (target, path, target_name, id), (size, 0), outcome, None);
             }
             Step::Pause => {}
             Step::End => self.walk = None,
@@ -213,35 +235,39 @@ impl Scan {
             return self.queue.push(pending);
         };
         let outcome = Outcome::Incomplete { limit, read: 0, total: size };
-        self.report(client, place(pending), size, 0, outcome);
+        self.report(client, place(pending), (size, 0), outcome, None);
     }
 
     /// A worker has answered.
-    pub fn answered(
-        &mut self,
-        client: &mut Client,
-        pending: Pending,
-        answer: Answer,
-        table: &RuleTable,
-    ) {
-        let size = pending.size();
-        let outcome = outcome(answer.finding, answer.read, size, table);
-        self.report(client, place(pending), size, answer.read.min(size), outcome);
+    pub fn answered(&mut self, client: &mut Client, heard: Heard, rules: &Generation) {
+        let Heard { pending, answer, evidence } = heard;
+        let (size, options) = (pending.size(), self.options.details);
+        let outcome = outcome(&answer.finding, answer.read, size, &rules.table);
+        let details = options.is_any().then(|| {
+            let (named, names) = match &outcome {
+                Outcome::Match { rules } => (rules.len(), rules.iter().map(String::len).sum()),
+                _ => (0, 0_usize),
+            };
+            let bytes = names.saturating_add(pending.path.len());
+            evidence::details((&answer, evidence), named, options, &rules.entries, bytes)
+        });
+        let read = answer.read.min(size);
+        self.report(client, place(pending), (size, read), outcome, details);
     }
 
     /// A file could not be judged.
     pub fn failed(&mut self, client: &mut Client, pending: Pending, failure: Failure) {
         let size = pending.size();
-        self.report(client, place(pending), size, 0, Outcome::Error(failure));
+        self.report(client, place(pending), (size, 0), Outcome::Error(failure), None);
     }
 
     fn report(
         &mut self,
         client: &mut Client,
         (target, path, name, id): Place,
-        size: u64,
-        read: u64,
+        (size, read): (u64, u64),
         outcome: Outcome,
+        details: Option<Details>,
     ) {
         self.totals.add(&outcome, read);
         self.notes.file(&outcome, || {
@@ -251,7 +277,7 @@ impl Scan {
         if self.options.omit_clean && outcome == Outcome::Clean {
             return;
         }
-        client.report(Report { target, path: path.into(), size, outcome });
+        client.report(Report { target, path: path.into(), size, outcome }, details);
     }
 
     /// Tells the client that all is done, and with what result.
@@ -265,7 +291,7 @@ fn place(pending: Pending) -> Place {
 }
 
 /// What a worker's finding means for the caller. `Clean` needs every byte to have been read.
-fn outcome(finding: Finding, read: u64, size: u64, table: &RuleTable) -> Outcome {
+fn outcome(finding: &Finding, read: u64, size: u64, table: &RuleTable) -> Outcome {
     match finding {
         Finding::Clean if read == size => Outcome::Clean,
         Finding::Clean => Outcome::Error(Failure::Engine),
@@ -285,9 +311,9 @@ fn outcome(finding: Finding, read: u64, size: u64, table: &RuleTable) -> Outcome
                 }
             }
         }
-        Finding::Incomplete(limit) => Outcome::Incomplete { limit, read, total: size },
-        Finding::Unstable(change) => Outcome::Unstable(change),
-        Finding::ReadError(errno) => Outcome::Error(Failure::System(errno)),
+        Finding::Incomplete(limit) => Outcome::Incomplete { limit: *limit, read, total: size },
+        Finding::Unstable(change) => Outcome::Unstable(*change),
+        Finding::ReadError(errno) => Outcome::Error(Failure::System(*errno)),
         Finding::Refused => Outcome::Error(Failure::Refused),
         Finding::EngineError => Outcome::Error(Failure::Engine),
     }

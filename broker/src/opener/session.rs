@@ -18,7 +18,9 @@ use fdbroker_common::opener_link::{BrokerToOpener, OpenerToBroker};
 use fdbroker_common::rule_table::RuleTable;
 use fdbroker_common::totals::Totals;
 use nix::poll::PollFlags;
+use nix::sys::socket::{getsockopt, sockopt};
 
+use super::evidence::Entries;
 use super::fleet::{Generation, Worker};
 use super::open::OpenContext;
 use super::patience::Owes;
@@ -26,7 +28,7 @@ use super::recorder::Recorder;
 use super::reports::Client;
 use super::scan::Scan;
 use super::wait::Eagerness;
-use super::{BrokerChannel, DispatcherChannel};
+use super::{BrokerChannel, DispatcherChannel, Rights};
 use crate::record_link::Ending;
 
 /// Files opened in one turn before sockets are looked at again.
@@ -44,10 +46,13 @@ pub struct Session {
     pub(super) scanner_uid: u32,
     pub(super) recorder: Recorder,
     context: Rc<OpenContext>,
+    rights: Rights,
+    /// Whether the client may see contents of the files.
+    sees_contents: bool,
     pub(super) client: Option<Client>,
     pub(super) workers: Vec<Worker>,
     /// The names read last, by their generation and the inode of their table.
-    pub(super) tables: Option<((GenerationId, u64), Rc<RuleTable>)>,
+    pub(super) tables: Option<((GenerationId, u64), Rc<RuleTable>, Rc<Entries>)>,
     /// What the dispatcher was told last, if that still holds.
     pub(super) wanted: Option<u32>,
     /// When files are passed again that the kernel did not take, because too many are in flight.
@@ -75,7 +80,7 @@ impl Session {
     pub fn new(
         (broker, dispatcher, recorder): (BrokerChannel, DispatcherChannel, Recorder),
         scanner_uid: u32,
-        context: Rc<OpenContext>,
+        (context, rights): (Rc<OpenContext>, Rights),
     ) -> Self {
         Self {
             broker,
@@ -84,6 +89,8 @@ impl Session {
             scanner_uid,
             recorder,
             context,
+            rights,
+            sees_contents: false,
             client: None,
             workers: Vec::new(),
             tables: None,
@@ -258,6 +265,13 @@ impl Session {
         let connection = descriptors.pop().ok_or(Gone::Client)?;
         let channel = Channel::adopt(connection).map_err(|_| Gone::Client)?;
         channel.set_nonblocking(true).map_err(|_| Gone::Client)?;
+        self.sees_contents = match self.rights {
+            Rights::OfTheCaller => true,
+            Rights::More => {
+                getsockopt(&channel, sockopt::PeerCredentials).is_ok_and(|client| client.uid() == 0)
+            }
+            Rights::OfGrants => false,
+        };
         self.client = Some(Client::new(channel));
         self.recorder.welcome();
         Ok(())
@@ -302,6 +316,9 @@ impl Session {
                     ) {
                         Ok(mut scan) => {
                             scan.notes.files = self.recorder.files();
+                            if self.sees_contents {
+                                scan.show_contents();
+                            }
                             self.scan = Some(scan);
                             self.accept();
                         }

@@ -24,10 +24,7 @@ const ANSWERS: [(&[&str], &str); 26] = [
         "-i tells matching files alone; write to a file with `fdscan PATH > FILE`",
     ),
     (&["--move", "--copy", "--remove"], "fdscan changes no file; --json has the paths"),
-    (
-        &["--exclude-dir", "-g", "--glob", "--iglob"],
-        "--exclude GLOB leaves out files and directories",
-    ),
+    (&["--exclude-dir", "--glob", "--iglob"], "--exclude GLOB leaves out files and directories"),
     (
         &["--include", "--include-dir", "-t", "--type"],
         "name the files, or list them with --files-from FILE",
@@ -50,8 +47,8 @@ const ANSWERS: [(&[&str], &str); 26] = [
     (&["--max-scantime", "--max-iconspe"], "--timeout SECONDS bounds the time for a file"),
     (&["--output-format", "--gen-json"], "--json writes one object a line"),
     (
-        &["-s", "--print-strings", "-e", "--print-namespace", "--print-meta", "--print-tags"],
-        "of a match the names of the rules are told, and nothing else",
+        &["-e", "--print-namespace"],
+        "of rules the names are told; -m, -g and -s tell metadata, tags and matched strings",
     ),
     (&["-n", "--negate"], "--json tells every file; those without a match are `clean`"),
     (&["--tag", "--define", "--module-data"], "all rules are used as they are"),

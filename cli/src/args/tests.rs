@@ -2,6 +2,8 @@
 
 use std::os::unix::ffi::OsStringExt;
 
+use fdbroker_common::details::DetailOptions;
+
 use super::*;
 
 fn read(arguments: &[&str]) -> Result<Args, clap::Error> {
@@ -65,7 +67,7 @@ fn usage_mistakes_end_with_2() {
 
 #[test]
 fn habits_from_elsewhere_are_understood_or_answered_in_a_line() {
-    let taken = ["-r", "-rim", "--recursive", "--fdpass", "--multiscan", "-z", "-uu", "--hidden"];
+    let taken = ["-r", "-riz", "--recursive", "--fdpass", "--multiscan", "-z", "-uu", "--hidden"];
     for option in taken.iter().chain(&["--no-ignore", "--stream", "--stdout", "-."]) {
         let args = read(&[option, "x"]).expect(option);
         assert_eq!(args.paths, [PathBuf::from("x")], "{option}");
@@ -78,7 +80,8 @@ fn habits_from_elsewhere_are_understood_or_answered_in_a_line() {
         ("--remove", "--json"),
         ("--exclude-dir=x", "--exclude"),
         ("--scan-pdf=no", "rules"),
-        ("-g", "--exclude"),
+        ("--glob", "--exclude"),
+        ("-e", "-m"),
         ("--reload", "fdbrokerctl reload"),
         ("--threads", "--workers"),
     ] {
@@ -118,9 +121,26 @@ fn choices_reach_the_opener() {
         file_bytes_max: 1024,
         file_deadline_s: 9,
         excludes: Vec::new(),
+        details: DetailOptions::default(),
     };
     assert_eq!(args.scan_options(), expected);
     assert_eq!(args.stream_bytes_max(), 1024);
+}
+
+#[test]
+fn details_are_asked_for_as_of_other_scanners_unless_nothing_is_printed() {
+    for (arguments, sha256, matches, rules) in [
+        (&["--hash", "x"][..], true, false, false),
+        (&["-s", "x"], false, true, false),
+        (&["-m", "x"], false, false, true),
+        (&["-smg", "--hash", "x"], true, true, true),
+        (&["--print-strings", "--print-tags", "x"], false, true, true),
+        (&["-q", "-smg", "--hash", "x"], false, false, false),
+    ] {
+        let args = read(arguments).unwrap();
+        assert_eq!(args.scan_options().details, DetailOptions { sha256, matches, rules });
+        assert_eq!(args.style().details, args.shows());
+    }
 }
 
 #[test]

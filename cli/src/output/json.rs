@@ -5,11 +5,13 @@
 use std::io::{self, Write};
 
 use fdbroker_common::client::Report;
+use fdbroker_common::details::{Details, MetaValue};
 use fdbroker_common::outcome::Outcome;
 use fdbroker_common::totals::Totals;
 use serde::Serialize;
 
 use super::Summary;
+use super::details::{Hex, Shows};
 use super::text::Reason;
 
 const VERSION: u32 = 1;
@@ -29,6 +31,59 @@ struct ReportObject<'a> {
     /// Absent when nobody knows, as of a stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
+    #[serde(flatten)]
+    details: DetailsObject<'a>,
+}
+
+/// Only what was asked for is there.
+#[derive(Default, Serialize)]
+struct DetailsObject<'a> {
+    /// Null if the file was not read whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<Vec<FactsObject<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matches: Option<Vec<MatchObject<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct FactsObject<'a> {
+    rule: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Vec<MetadataObject<'a>>>,
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct MetadataObject<'a> {
+    key: &'a str,
+    value: ValueObject<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ValueObject<'a> {
+    Integer(i64),
+    /// Null if JSON has no such number.
+    Float(f64),
+    Boolean(bool),
+    Text(&'a str),
+    Bytes(PathObject<'a>),
+}
+
+#[derive(Serialize)]
+struct MatchObject<'a> {
+    rule: &'a str,
+    pattern: &'a str,
+    offset: u64,
+    length: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<PathObject<'a>>,
 }
 
 #[derive(Serialize)]
@@ -87,7 +142,7 @@ impl From<&Totals> for Counts {
 }
 
 /// Writes the object of one file.
-pub fn write_report(out: &mut impl Write, report: &Report) -> io::Result<()> {
+pub fn write_report(out: &mut impl Write, report: &Report, shows: Shows) -> io::Result<()> {
     let outcome = &report.outcome;
     let (rules, reason) = match outcome {
         Outcome::Clean => (None, None),
@@ -107,8 +162,60 @@ pub fn write_report(out: &mut impl Write, report: &Report) -> io::Result<()> {
         reason,
         read,
         total,
+        details: details_object(report, shows),
     };
     write_line(out, &object)
+}
+
+fn details_object(report: &Report, shows: Shows) -> DetailsObject<'_> {
+    let nothing = DetailsObject { sha256: shows.hash.then_some(None), ..Default::default() };
+    let Some(details) = &report.details else {
+        return nothing;
+    };
+    let sha256 = shows.hash.then(|| details.sha256.map(|hash| Hex(&hash).to_string()));
+    let Outcome::Match { rules } = &report.outcome else {
+        return DetailsObject { sha256, ..nothing };
+    };
+    let facts = (shows.tags || shows.metadata).then(|| facts_of(rules, details, shows));
+    let matches = shows.strings.then(|| matches_of(rules, details));
+    DetailsObject { sha256, facts, matches, more: details.cut.then_some(true) }
+}
+
+fn facts_of<'a>(rules: &'a [String], details: &'a Details, shows: Shows) -> Vec<FactsObject<'a>> {
+    let value = |value: &'a MetaValue| match value {
+        MetaValue::Integer(number) => ValueObject::Integer(*number),
+        MetaValue::Float(bits) => ValueObject::Float(f64::from_bits(*bits)),
+        MetaValue::Boolean(holds) => ValueObject::Boolean(*holds),
+        MetaValue::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => ValueObject::Text(text),
+            Err(_) => ValueObject::Bytes(path_object(text)),
+        },
+    };
+    let pairs = rules.iter().zip(&details.rules);
+    let object = |(rule, facts): (&'a String, &'a fdbroker_common::details::RuleFacts)| {
+        let metadata =
+            facts.metadata.iter().map(|(key, it)| MetadataObject { key, value: value(it) });
+        FactsObject {
+            rule,
+            tags: shows.tags.then_some(&facts.tags),
+            metadata: shows.metadata.then(|| metadata.collect()),
+            more: facts.cut,
+        }
+    };
+    pairs.map(object).collect()
+}
+
+fn matches_of<'a>(rules: &'a [String], details: &'a Details) -> Vec<MatchObject<'a>> {
+    let object = |found: &'a fdbroker_common::details::PatternMatch| {
+        Some(MatchObject {
+            rule: rules.get(usize::try_from(found.rule).ok()?)?,
+            pattern: &found.pattern,
+            offset: found.offset,
+            length: found.length,
+            data: found.data.as_ref().map(|data| path_object(data)),
+        })
+    };
+    details.matches.iter().filter_map(object).collect()
 }
 
 /// Writes the object that ends a scan.
@@ -168,9 +275,15 @@ mod tests {
     use super::*;
 
     fn line(path: &[u8], outcome: Outcome) -> String {
-        let report = Report { target: 0, path: OsStr::from_bytes(path).into(), size: 9, outcome };
+        let report = Report {
+            target: 0,
+            path: OsStr::from_bytes(path).into(),
+            size: 9,
+            outcome,
+            details: None,
+        };
         let mut line = Vec::new();
-        write_report(&mut line, &report).unwrap();
+        write_report(&mut line, &report, Shows::default()).unwrap();
         String::from_utf8(line).unwrap()
     }
 
@@ -188,6 +301,39 @@ mod tests {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
         assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn details_are_there_if_they_were_asked_for() {
+        let all = Shows { hash: true, strings: true, tags: true, metadata: true };
+        let written = |report: &Report, shows| {
+            let mut line = Vec::new();
+            write_report(&mut line, report, shows).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&line).unwrap()
+        };
+        let mut report = super::super::details::tests::report();
+        let object = written(&report, all);
+        assert_eq!(object["sha256"], "ab".repeat(32));
+        assert_eq!(object["more"], true);
+        let facts = &object["facts"][0];
+        assert_eq!((&facts["rule"], &facts["tags"][1]), (&"A".into(), &"two".into()));
+        assert_eq!(facts["metadata"][0]["value"]["bytes"], base64(b"a\n\"b\xff"));
+        assert_eq!(facts["metadata"][1], serde_json::json!({ "key": "score", "value": -5 }));
+        assert_eq!(facts["metadata"][2]["value"], 0.5);
+        let found = &object["matches"];
+        assert_eq!(found[0]["data"]["bytes"], base64(b"a\x1b\xff"));
+        assert_eq!(
+            found[1],
+            serde_json::json!({ "rule": "A", "pattern": "$a", "offset": 32, "length": 900, "data": { "text": "abc" } })
+        );
+        assert_eq!(found[2]["rule"], "B");
+        assert_eq!(found[2].get("data"), None);
+        report.details = None;
+        report.outcome = Outcome::Denied;
+        let object = written(&report, all);
+        assert!(object["sha256"].is_null() && object.get("sha256").is_some());
+        assert_eq!(object.get("facts"), None);
+        assert_eq!(written(&report, Shows::default()).get("sha256"), None);
     }
 
     #[test]

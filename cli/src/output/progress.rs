@@ -234,7 +234,13 @@ mod tests {
     fn progress(path: &[u8]) -> Progress {
         let mut progress = Progress::new();
         let path = OsStr::from_bytes(path).into();
-        progress.report(&Report { target: 0, path, size: 2048, outcome: Outcome::Clean });
+        progress.report(&Report {
+            target: 0,
+            path,
+            size: 2048,
+            outcome: Outcome::Clean,
+            details: None,
+        });
         progress
     }
 

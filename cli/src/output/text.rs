@@ -65,7 +65,13 @@ mod tests {
     use super::*;
 
     fn line(path: &[u8], outcome: Outcome) -> String {
-        let report = Report { target: 0, path: OsStr::from_bytes(path).into(), size: 0, outcome };
+        let report = Report {
+            target: 0,
+            path: OsStr::from_bytes(path).into(),
+            size: 0,
+            outcome,
+            details: None,
+        };
         Line(&report, false).to_string()
     }
 
@@ -78,7 +84,7 @@ mod tests {
             (Outcome::Denied, "f: permission denied \x1b[33mDENIED\x1b[0m"),
             (Outcome::Skipped(SkipReason::Socket), "f: socket SKIPPED"),
         ] {
-            let report = Report { target: 0, path: "f".into(), size: 0, outcome };
+            let report = Report { target: 0, path: "f".into(), size: 0, outcome, details: None };
             assert_eq!(Line(&report, true).to_string(), expected);
         }
     }

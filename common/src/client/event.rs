@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::client_link::Refusal;
+use crate::details::Details;
 use crate::generation::GenerationId;
 use crate::outcome::Outcome;
 use crate::totals::Totals;
@@ -48,4 +49,6 @@ pub struct Report {
     pub size: u64,
     /// What became of it.
     pub outcome: Outcome,
+    /// More about it, if that was asked for and a worker has judged it.
+    pub details: Option<Box<Details>>,
 }

@@ -223,7 +223,7 @@ impl<S: TargetSource> Feed<S> {
 
     fn decide(&mut self, position: u64, name: &[u8], outcome: Outcome) -> Report {
         self.decided.add(&outcome, 0);
-        Report { target: position, path: join(name, &[]), size: 0, outcome }
+        Report { target: position, path: join(name, &[]), size: 0, outcome, details: None }
     }
 
     /// Whether the message at hand has room for a target with a name of so many bytes, with or without a

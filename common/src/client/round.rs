@@ -122,6 +122,7 @@ impl Round {
             path: join(&known.name, &wire.path),
             size: wire.size,
             outcome: wire.outcome,
+            details: None,
         }))
     }
 
@@ -192,7 +193,13 @@ impl Round {
         known.finished = Some(0);
         self.ledger.forgo(told);
         let tells = self.ledger.note(id, &[], &outcome) != Entry::Old;
-        Err(tells.then(|| Report { target: position, path: join(&name, &[]), size: 0, outcome }))
+        Err(tells.then(|| Report {
+            target: position,
+            path: join(&name, &[]),
+            size: 0,
+            outcome,
+            details: None,
+        }))
     }
 }
 

@@ -235,6 +235,19 @@ impl<'c, S: TargetSource> Scan<'c, S> {
                     self.ready.extend(report);
                 }
             }
+            OpenerToClient::Detailed(_) if !self.options.details.is_any() => {
+                return Err(ClientError::protocol("details that nobody asked for"));
+            }
+            OpenerToClient::Detailed(reports) => {
+                for (report, details) in reports {
+                    let report = self.round.report(report)?.map(|mut report| {
+                        report.details = Some(Box::new(details));
+                        Event::Report(report)
+                    });
+                    self.advance(report.is_some());
+                    self.ready.extend(report);
+                }
+            }
             OpenerToClient::Progress(totals) => {
                 let mut so_far = self.totals;
                 so_far.merge(&self.feed.decided);

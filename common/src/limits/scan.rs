@@ -58,8 +58,26 @@ pub const RULE_FILES_PER_MESSAGE_MAX: usize = 64;
 /// Most rules of one generation.
 pub const RULES_MAX: usize = 1_000_000;
 
-/// Largest table of rule names.
+/// Largest table of rules.
 pub const RULE_TABLE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Most places of matches that are told of one file, and most bytes of the file with each.
+pub const MATCHES_PER_FILE_MAX: usize = 64;
+
+/// Most bytes of the file that are told with a match.
+pub const MATCH_DATA_BYTES_MAX: usize = 64;
+
+/// Most tags, and most metadata, that are told of one rule.
+pub const RULE_TAGS_MAX: usize = 64;
+
+/// Most metadata that is told of one rule.
+pub const RULE_METADATA_MAX: usize = 64;
+
+/// Longer text in metadata is cut.
+pub const META_TEXT_BYTES_MAX: usize = 1024;
+
+/// Patterns of one rule of which matches are told.
+pub const RULE_PATTERNS_MAX: usize = 1024;
 
 /// Most workers of one broker.
 pub const WORKERS_MAX: u32 = 256;

@@ -6,8 +6,8 @@ use fdbroker_broker::reader_link::ReaderToDispatcher;
 use fdbroker_broker::record_link::{AuditorToOpener, Note, OpenerToAuditor};
 use fdbroker_broker::root::settings::{Mode, Settings};
 use fdbroker_common::admin_link::{AdminReply, AdminRequest};
-use fdbroker_common::client_link::{ClientToOpener, OpenerToClient};
-use fdbroker_common::job_link::{Finding, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Report};
+use fdbroker_common::job_link::{Answer, Finding, OpenerToWorker, WorkerToOpener};
 use fdbroker_common::lease_link::{DispatcherToOpener, OpenerToDispatcher};
 use fdbroker_common::opener_link::{BrokerToOpener, Identity, OpenerToBroker};
 use fdbroker_common::outcome::Outcome;
@@ -48,8 +48,20 @@ impl Bounds for ClientToOpener {
 
 impl Bounds for OpenerToClient {
     fn assert_within(&self) {
-        let Self::Reports(reports) = self else {
-            return;
+        let reports: Vec<&Report> = match self {
+            Self::Reports(reports) => reports.iter().collect(),
+            Self::Detailed(reports) => {
+                for (_, details) in reports {
+                    assert!(details.rules.len() <= 1024 && details.matches.len() <= 64);
+                    let data = details.matches.iter().filter_map(|found| found.data.as_ref());
+                    assert!(data.map(|data| data.len()).all(|data| data <= 64));
+                    let counts =
+                        details.rules.iter().map(|it| it.tags.len().max(it.metadata.len()));
+                    assert!(counts.max() <= Some(64));
+                }
+                reports.iter().map(|(report, _)| report).collect()
+            }
+            _ => return,
         };
         assert!((1..=512).contains(&reports.len()));
         for report in reports {
@@ -63,7 +75,7 @@ impl Bounds for OpenerToClient {
 
 impl Bounds for OpenerToWorker {
     fn assert_within(&self) {
-        let Self::Scan(jobs) = self;
+        let (Self::Scan(jobs) | Self::Examine(_, jobs)) = self;
         assert!((1..=64).contains(&jobs.len()));
         let mut names = jobs.iter().filter_map(|job| job.name.as_ref());
         assert!(names.all(|name| name.len() <= 40_960));
@@ -72,8 +84,17 @@ impl Bounds for OpenerToWorker {
 
 impl Bounds for WorkerToOpener {
     fn assert_within(&self) {
-        let Self::Answers(answers) = self else {
-            return;
+        let answers: Vec<&Answer> = match self {
+            Self::Ready(_) => return,
+            Self::Answers(answers) => answers.iter().collect(),
+            Self::Examined(answers) => {
+                for place in answers.iter().flat_map(|examined| &examined.evidence.places) {
+                    assert!(place.pattern < 1024 && place.data.len() <= 64);
+                    assert!(place.data.len() as u64 <= place.length);
+                }
+                assert!(answers.iter().all(|examined| examined.evidence.places.len() <= 64));
+                answers.iter().map(|examined| &examined.answer).collect()
+            }
         };
         assert!((1..=253).contains(&answers.len()));
         for answer in answers {

@@ -13,13 +13,16 @@ use fdbroker_common::admin_link::{AdminReply, AdminRequest, OpenerStatus, Status
 use fdbroker_common::client_link::{
     ClientToOpener, OpenerToClient, Refusal, Report, ScanOptions, Target,
 };
-use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::details::{Details, MetaValue, PatternMatch, RuleFacts};
+use fdbroker_common::job_link::{
+    Answer, Evidence, Examined, Finding, Job, OpenerToWorker, Place, Wanted, WorkerToOpener,
+};
 use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
 use fdbroker_common::opener_link::{
     BrokerToOpener, Identity, Limits, OpenerToBroker, Subjects, TreeGrant,
 };
 use fdbroker_common::outcome::{Change, Failure, Limit, Outcome, SkipReason};
-use fdbroker_common::rule_table::RuleTable;
+use fdbroker_common::rule_table::{RuleEntries, RuleEntry, RuleTable};
 use fdbroker_common::scanner_link::{
     BrokerToSupervisor, BrokerToTemplate, SupervisorToBroker, TemplateToBroker,
 };
@@ -53,14 +56,17 @@ fn beyond() -> Vec<Seed> {
         (
             "client_to_opener",
             "long-pattern",
-            repeated(&[1, 0x11, 0, 0, 0, 0, 0, 0, 1, 0x81, 0x08], b'x', 1025),
+            [repeated(&[1, 0x11, 0, 0, 0, 0, 0, 0, 1, 0x81, 0x08], b'x', 1025), vec![0; 3]]
+                .concat(),
         ),
         (
             "client_to_opener",
             "many-patterns",
-            repeated(&[1, 0x11, 0, 0, 0, 0, 0, 0, 0x81, 0x02], 0, 257),
+            repeated(&[1, 0x11, 0, 0, 0, 0, 0, 0, 0x81, 0x02], 0, 260),
         ),
         ("opener_to_client", "no-reports", vec![1, 0x12, 2, 0]),
+        ("opener_to_client", "no-details", vec![1, 0x12, 5, 0]),
+        ("opener_to_worker", "nothing-wanted", vec![1, 0x21, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
         ("opener_to_client", "match-of-nothing", vec![1, 0x12, 2, 1, 0, 0, 4, 1, 0]),
         ("opener_to_worker", "no-jobs", vec![1, 0x21, 0, 0]),
         ("worker_to_opener", "no-answers", vec![1, 0x22, 1, 0]),
@@ -128,6 +134,32 @@ fn reports() -> OpenerToClient {
     ])
 }
 
+fn detailed() -> OpenerToClient {
+    let facts = RuleFacts {
+        tags: vec!["tag".to_owned()],
+        metadata: vec![
+            ("text".to_owned(), MetaValue::Text(text("x"))),
+            ("number".to_owned(), MetaValue::Integer(-1)),
+            ("part".to_owned(), MetaValue::Float(1.5_f64.to_bits())),
+            ("live".to_owned(), MetaValue::Boolean(true)),
+        ],
+        cut: false,
+    };
+    let found =
+        |data| PatternMatch { rule: 0, pattern: "$a".to_owned(), offset: 1, length: 2, data };
+    let details = Details {
+        sha256: Some([7; 32]),
+        rules: vec![facts],
+        matches: vec![found(Some(text("ou"))), found(None)],
+        cut: true,
+    };
+    let rules = vec!["One".to_owned()];
+    OpenerToClient::Detailed(vec![
+        (report(0, "", Outcome::Clean), Details::default()),
+        (report(1, "a/b", Outcome::Match { rules }), details),
+    ])
+}
+
 fn further_reports() -> OpenerToClient {
     OpenerToClient::Reports(vec![
         report(0, "d", Outcome::Unstable(Change::Shrunk)),
@@ -160,12 +192,28 @@ fn client_link() -> Vec<Seed> {
         ("opener_to_client", "reports", bytes(&reports())),
         ("opener_to_client", "further-reports", bytes(&further_reports())),
         ("opener_to_client", "done", bytes(&done())),
+        ("opener_to_client", "detailed", bytes(&detailed())),
     ]
 }
 
 fn answers(from: u32, findings: Vec<Finding>) -> WorkerToOpener {
     let answer = |(id, finding)| Answer { id, read: SIZE, finding };
     WorkerToOpener::Answers((from..).zip(findings).map(answer).collect())
+}
+
+fn examined(places: Vec<Place>) -> WorkerToOpener {
+    let evidence = |places| Evidence { sha256: Some([7; 32]), places, cut: false };
+    let answer = |id, finding| Answer { id, read: SIZE, finding };
+    WorkerToOpener::Examined(vec![
+        Examined { answer: answer(0, Finding::Clean), evidence: evidence(Vec::new()) },
+        Examined { answer: answer(1, Finding::Match(vec![0, 2])), evidence: evidence(places) },
+    ])
+}
+
+fn places() -> Vec<Place> {
+    let place =
+        |rule, offset, data| Place { rule, pattern: 0, offset, length: 2, data: text(data) };
+    vec![place(0, 0, "fo"), place(0, 2, "ur"), place(2, 1, "ou")]
 }
 
 fn findings() -> Vec<Finding> {
@@ -185,8 +233,12 @@ fn job_link() -> Vec<Seed> {
     let stamp = Stamp { size: SIZE, modified_ns: 1_700_000_000_000_000_000, changed_ns: -1 };
     let job = |id, name| Job { id, stamp, bytes_max: 1 << 31, name };
     let scan = OpenerToWorker::Scan(vec![job(0, None), job(1, Some(text("a/b")))]);
+    let wanted = Wanted { sha256: true, matches: true, data: true };
+    let examine = OpenerToWorker::Examine(wanted, vec![job(0, None)]);
     vec![
         ("opener_to_worker", "scan", bytes(&scan)),
+        ("opener_to_worker", "examine", bytes(&examine)),
+        ("worker_to_opener", "examined", bytes(&examined(places()))),
         ("worker_to_opener", "ready", bytes(&WorkerToOpener::Ready(GENERATION))),
         ("worker_to_opener", "answers", bytes(&answers(0, findings()))),
     ]
@@ -384,6 +436,14 @@ fn stages() -> Vec<Seed> {
     let ready = bytes(&WorkerToOpener::Ready(GENERATION));
     let all = bytes(&answers(0, findings()));
     let two = |from| bytes(&answers(from, vec![Finding::Clean, Finding::Match(vec![1])]));
+    let examined_bytes = bytes(&examined(places()));
+    let with = |change: fn(&mut Place)| {
+        let mut places = places();
+        places.iter_mut().for_each(change);
+        bytes(&examined(places))
+    };
+    let quiet = with(|place| place.data.clear());
+    let beyond = with(|place| place.offset += 2);
     let worker = "worker_answers";
     let client = "client_scan";
     let scan = [bytes(&accepted()), bytes(&reports()), bytes(&done())];
@@ -393,6 +453,10 @@ fn stages() -> Vec<Seed> {
         (worker, "all", conversation(&[7, 0], &[ready.clone(), all.clone()])),
         (worker, "in-parts", conversation(&[3, 1], &[ready.clone(), two(0), two(2)])),
         (worker, "foreign-job", conversation(&[3, 2], &[ready.clone(), two(0), two(7)])),
+        (worker, "examined", conversation(&[1, 0x3c], &[ready.clone(), examined_bytes.clone()])),
+        (worker, "hash-withheld", conversation(&[1, 0x1c], &[ready.clone(), quiet])),
+        (worker, "place-beyond", conversation(&[1, 0x3c], &[ready.clone(), beyond])),
+        (worker, "examined-unasked", conversation(&[1, 0], &[ready.clone(), examined_bytes])),
         (worker, "not-announced", conversation(&[7, 3], &[all, ready])),
         (client, "good", conversation(&[0], &scan)),
         (client, "without-clean", conversation(&[1], &[accepted(), done()].map(|m| bytes(&m)))),
@@ -411,6 +475,12 @@ fn conversation_byte(choice: u8, message: &ClientToOpener) -> Vec<u8> {
 
 fn texts() -> Vec<Seed> {
     let table = RuleTable::encode(RULES).expect("names");
+    let entry = |_| RuleEntry {
+        facts: RuleFacts { tags: vec!["tag".to_owned()], ..RuleFacts::default() },
+        patterns: vec!["$a".to_owned(), "$".to_owned()],
+    };
+    let entries = RuleEntries::encode(RULES.map(entry), 1 << 20).expect("entries");
+    let with_entries = [table.as_slice(), &entries].concat();
     let sealed = |seals: u8, table: &[u8]| [&[seals], table].concat();
     let configuration = "configuration";
     let whole = "# fdbroker\nrules = \"/etc\"\nscanner_user = \"nobody\"\nspawn_scanner = true\nworkers = 4\n";
@@ -428,6 +498,8 @@ fn texts() -> Vec<Seed> {
         ),
         (configuration, "policy", policy.into()),
         ("rule_table", "table", sealed(0, &table)),
+        ("rule_table", "entries", sealed(0, &with_entries)),
+        ("rule_table", "entries-cut", sealed(0, &with_entries[..with_entries.len() - 1])),
         ("rule_table", "not-sealed", sealed(1, &table)),
         ("rule_table", "cut", sealed(0, &table[..table.len() - 1])),
         ("excludes", "names", b"*.o\n.git\nb[a-c]?\nsrc/main.o".to_vec()),

@@ -5,8 +5,12 @@
 //! engine (libclamav, lists of hashes) is one more implementation of [`Engine`].
 
 pub mod compile;
+pub mod describe;
 pub mod eicar;
+pub mod places;
 pub mod yara;
+
+use places::Places;
 
 /// What an engine says about the bytes of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,4 +29,9 @@ pub enum Verdict {
 pub trait Engine {
     /// Judges the whole contents of a file.
     fn scan(&mut self, data: &[u8], name: Option<&[u8]>) -> Verdict;
+
+    /// The same verdict, and where patterns matched. An engine that cannot tell says none.
+    fn examine(&mut self, data: &[u8], name: Option<&[u8]>) -> (Verdict, Places) {
+        (self.scan(data, name), Places::default())
+    }
 }

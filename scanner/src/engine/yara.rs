@@ -11,6 +11,7 @@ use fdbroker_common::limits::RULES_PER_FILE_MAX;
 use yara_x::{Rules, Scanner};
 
 use super::compile::NAME_VARIABLES;
+use super::places::Places;
 use super::{Engine, Verdict};
 
 /// Namespace and name of a rule.
@@ -48,30 +49,47 @@ impl Yara {
         self.named = name.is_some();
         Ok(())
     }
-}
 
-impl Engine for Yara {
-    fn scan(&mut self, data: &[u8], name: Option<&[u8]>) -> Verdict {
+    /// Judges, and notes places if they are wanted.
+    fn judge(&mut self, data: &[u8], name: Option<&[u8]>, places: Option<&mut Places>) -> Verdict {
         if self.set_names(name).is_err() {
             return Verdict::Failed;
         }
         let Ok(results) = self.scanner.scan(data) else {
             return Verdict::Failed;
         };
+        let number = |namespace, name| self.numbers.get(&(namespace, name)).copied();
         let matching = results.matching_rules();
         if matching.len() == 0 {
             return Verdict::Clean;
         }
-        let numbers: Option<Vec<u32>> = matching
-            .map(|rule| self.numbers.get(&(rule.namespace(), rule.identifier())).copied())
-            .collect();
+        let numbers: Option<Vec<u32>> =
+            matching.map(|rule| number(rule.namespace(), rule.identifier())).collect();
         let Some(mut numbers) = numbers else {
             return Verdict::Failed;
         };
         numbers.sort_unstable();
         numbers.dedup();
         numbers.truncate(RULES_PER_FILE_MAX);
+        if let Some(places) = places {
+            let told = results.matching_rules().filter_map(|rule| {
+                let number = number(rule.namespace(), rule.identifier())?;
+                numbers.binary_search(&number).is_ok().then_some((number, rule))
+            });
+            *places = Places::of(told);
+        }
         Verdict::Match(numbers)
+    }
+}
+
+impl Engine for Yara {
+    fn scan(&mut self, data: &[u8], name: Option<&[u8]>) -> Verdict {
+        self.judge(data, name, None)
+    }
+
+    fn examine(&mut self, data: &[u8], name: Option<&[u8]>) -> (Verdict, Places) {
+        let mut places = Places::default();
+        (self.judge(data, name, Some(&mut places)), places)
     }
 }
 

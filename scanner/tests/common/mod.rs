@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::generation::GenerationId;
-use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::job_link::{
+    Answer, Examined, Finding, Job, OpenerToWorker, Wanted, WorkerToOpener,
+};
 use fdbroker_common::limits::FILE_BYTES_MAX;
 use fdbroker_common::rule_table::RuleTable;
 use fdbroker_common::scanner_link::{
@@ -152,7 +154,7 @@ impl Template {
         let mut forked = self.fork(worker);
         match receive(&mut forked.link).unwrap().0 {
             WorkerToOpener::Ready(_) => forked,
-            other @ WorkerToOpener::Answers(_) => panic!("unexpected {other:?}"),
+            other => panic!("unexpected {other:?}"),
         }
     }
 
@@ -176,10 +178,21 @@ impl Worker {
         while all.len() < count {
             match receive(&mut self.link).unwrap().0 {
                 WorkerToOpener::Answers(answers) => all.extend(answers),
-                other @ WorkerToOpener::Ready(_) => panic!("unexpected {other:?}"),
+                other => panic!("unexpected {other:?}"),
             }
         }
         all
+    }
+
+    /// Sends one job, of which this is wanted, and waits for what comes of it.
+    pub fn examine(&mut self, contents: &[u8], wanted: Wanted) -> Examined {
+        let file = file(contents);
+        let message = OpenerToWorker::Examine(wanted, vec![job(1, &file)]);
+        self.link.send(&message, &[file.as_fd()]).unwrap();
+        match receive(&mut self.link).unwrap().0 {
+            WorkerToOpener::Examined(mut examined) => examined.remove(0),
+            other => panic!("unexpected {other:?}"),
+        }
     }
 
     /// Sends one job and waits for its finding.

@@ -5,6 +5,7 @@
 //! The scanner is a double without engine (`tests/src/bin/captured-scanner`). What a captured scanner can do
 //! within the protocol, as to forge verdicts, docs/privileges.md tells.
 
+mod evidence;
 mod stage;
 mod template;
 mod worker;

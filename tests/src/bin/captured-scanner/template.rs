@@ -13,7 +13,7 @@ use fdbroker_common::generation::GenerationId;
 use fdbroker_common::job_link::{OpenerToWorker, WorkerToOpener};
 use fdbroker_common::lease_link::LossCause;
 use fdbroker_common::paths;
-use fdbroker_common::rule_table::RuleTable;
+use fdbroker_common::rule_table::{RuleEntries, RuleEntry, RuleTable};
 use fdbroker_common::scanner_link::{BrokerToTemplate, TemplateToBroker};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -153,7 +153,16 @@ fn odd_connection(play: &Play) -> Result<Option<OwnedFd>, ChannelError> {
 fn table(play: &Play) -> Result<OwnedFd, ChannelError> {
     let names = if play.is("template:false-names") { ["False_Name", "Other"] } else { NAMES };
     let mut bytes = RuleTable::encode(names).map_err(std::io::Error::other)?;
+    let entry =
+        |pattern: &str| RuleEntry { patterns: vec![pattern.into()], ..RuleEntry::default() };
+    let entries = RuleEntries::encode([entry("$eicar"), entry("$second")], 1 << 20);
+    match play.mode.as_str() {
+        "template:malformed-entries" => bytes.extend([9; 30]),
+        "template:no-entries" => {}
+        _ => bytes.extend(entries.unwrap_or_default()),
+    }
     if play.is("template:malformed-table") {
+        bytes = RuleTable::encode(names).map_err(std::io::Error::other)?;
         bytes.truncate(bytes.len() - 3);
     }
     if play.is("template:table-is-a-file") {

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixDatagram;
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::generation::GenerationId;
-use fdbroker_common::job_link::{Answer, Finding, Job, OpenerToWorker, WorkerToOpener};
+use fdbroker_common::job_link::{
+    Answer, Evidence, Examined, Finding, Job, OpenerToWorker, Place, Wanted, WorkerToOpener,
+};
 use fdbroker_common::outcome::Change;
 use fdbroker_common::stamp::Stamp;
 use fdbroker_tests::files::EICAR;
@@ -50,28 +52,77 @@ fn live(play: &Play, link: &mut Link, raw: &UnixDatagram) -> Result<(), ChannelE
         _ => link.send(&ready, &[])?,
     }
     loop {
-        let (OpenerToWorker::Scan(jobs), files) = link.receive()?;
-        let answers = jobs.iter().zip(files).map(|(job, file)| judge(job, file)).collect();
+        let (message, files) = link.receive()?;
+        let jobs = message.jobs().iter().zip(files);
+        let wanted = message.wanted();
+        if wanted.is_any() {
+            let answers = jobs.map(|(job, file)| examine(play, job, file, wanted)).collect();
+            let answers: Vec<Examined> = answers;
+            if play.is("worker:evidence-not-told") {
+                let plain = answers.into_iter().map(|examined| examined.answer).collect();
+                link.send(&WorkerToOpener::Answers(plain), &[])?;
+            } else {
+                link.send(&WorkerToOpener::Examined(answers), &[])?;
+            }
+            continue;
+        }
+        let answers: Vec<Answer> = jobs.map(|(job, file)| judge(job, file).0).collect();
+        if play.is("worker:evidence-unasked") {
+            let evidence = Evidence::default;
+            let examined =
+                answers.into_iter().map(|answer| Examined { answer, evidence: evidence() });
+            link.send(&WorkerToOpener::Examined(examined.collect()), &[])?;
+            continue;
+        }
         if !reply(play, link, raw, answers)? {
             return Ok(());
         }
     }
 }
 
-/// The verdict that is right.
-fn judge(job: &Job, file: OwnedFd) -> Answer {
+/// The verdict that is right, with the hash that each file has for this scanner and the place of EICAR;
+/// or with what cannot be.
+fn examine(play: &Play, job: &Job, file: OwnedFd, wanted: Wanted) -> Examined {
+    let (answer, at) = judge(job, file);
     let size = job.stamp.size;
-    let answer = |finding| Answer { id: job.id, read: size, finding };
+    let length = u64::try_from(EICAR.len()).unwrap_or(0);
+    let data = if wanted.data { EICAR[..64].to_vec() } else { Vec::new() };
+    let place = Place { rule: 0, pattern: 0, offset: at.unwrap_or(0), length, data: data.into() };
+    let good = at.filter(|_| wanted.matches).map(|_| place.clone());
+    let mut evidence = Evidence {
+        sha256: wanted.sha256.then_some([7; 32]),
+        places: good.into_iter().collect(),
+        cut: false,
+    };
+    let mut lie = |place: Place| evidence.places = vec![place];
+    match play.mode.as_str() {
+        // Beside a verdict that is right.
+        "worker:place-beyond" => lie(Place { offset: size + 1 - length.min(size), ..place }),
+        "worker:place-overflows" => lie(Place { offset: u64::MAX, ..place }),
+        "worker:place-endless" => lie(Place { length: u64::MAX, ..place }),
+        "worker:no-such-pattern" => lie(Place { pattern: 1, ..place }),
+        "worker:place-of-another-rule" => lie(Place { rule: 1, ..place }),
+        "worker:place-without-data" => lie(Place { data: Vec::new().into(), ..place }),
+        "worker:no-hash" => evidence.sha256 = None,
+        _ => {}
+    }
+    Examined { answer, evidence }
+}
+
+/// The verdict that is right, and where EICAR begins.
+fn judge(job: &Job, file: OwnedFd) -> (Answer, Option<u64>) {
+    let size = job.stamp.size;
+    let answer = |finding| (Answer { id: job.id, read: size, finding }, None);
     if Stamp::take(&file) != Ok(job.stamp) {
         return answer(Finding::Unstable(Change::Modified));
     }
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     match File::from(file).read_exact_at(&mut bytes, 0) {
         Err(error) => answer(Finding::ReadError(error.raw_os_error().unwrap_or(5))),
-        Ok(()) if bytes.windows(EICAR.len()).any(|part| part == EICAR) => {
-            answer(Finding::Match(vec![0]))
-        }
-        Ok(()) => answer(Finding::Clean),
+        Ok(()) => match bytes.windows(EICAR.len()).position(|part| part == EICAR) {
+            Some(at) => (answer(Finding::Match(vec![0])).0, u64::try_from(at).ok()),
+            None => answer(Finding::Clean),
+        },
     }
 }
 
