@@ -52,7 +52,7 @@ pub struct Session {
     pub(super) client: Option<Client>,
     pub(super) workers: Vec<Worker>,
     /// The names read last, by their generation and the inode of their table.
-    pub(super) tables: Option<((GenerationId, u64), Rc<RuleTable>, Rc<Entries>)>,
+    pub(super) tables: Option<Tables>,
     /// What the dispatcher was told last, if that still holds.
     pub(super) wanted: Option<u32>,
     /// When files are passed again that the kernel did not take, because too many are in flight.
@@ -65,6 +65,9 @@ pub struct Session {
     totals: Totals,
     pub(super) eagerness: Eagerness,
 }
+
+/// The names of a generation's rules, and what they say of themselves.
+pub(super) type Tables = ((GenerationId, u64), Rc<RuleTable>, Rc<Entries>);
 
 /// Why a client is not served any longer.
 pub(super) enum Gone {
