@@ -16,8 +16,8 @@ _fdbrokerctl() {
             ",$1")
                 cmd="fdbrokerctl"
                 ;;
-            fdbrokerctl,explain)
-                cmd="fdbrokerctl__subcmd__explain"
+            fdbrokerctl,metrics)
+                cmd="fdbrokerctl__subcmd__metrics"
                 ;;
             fdbrokerctl,ping)
                 cmd="fdbrokerctl__subcmd__ping"
@@ -38,7 +38,7 @@ _fdbrokerctl() {
 
     case "${cmd}" in
         fdbrokerctl)
-            opts="-h -V --runtime-dir --json --help --version status ping reload self-test explain"
+            opts="-h -V --runtime-dir --json --help --version status metrics ping reload self-test"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -58,13 +58,17 @@ _fdbrokerctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        fdbrokerctl__subcmd__explain)
-            opts="-h --runtime-dir --json --help"
+        fdbrokerctl__subcmd__metrics)
+            opts="-h --output --runtime-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -80,12 +84,16 @@ _fdbrokerctl() {
             return 0
             ;;
         fdbrokerctl__subcmd__ping)
-            opts="-h --runtime-dir --json --help"
+            opts="-h --timeout --runtime-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -143,12 +151,16 @@ _fdbrokerctl() {
             return 0
             ;;
         fdbrokerctl__subcmd__status)
-            opts="-h --runtime-dir --json --help"
+            opts="-h --watch --runtime-dir --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then

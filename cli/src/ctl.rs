@@ -1,19 +1,23 @@
 //! `fdbrokerctl` from its first to its last step.
 //!
 //! Runs as root or as the owner of a broker, `ping` as anybody. It reads the broker's answers and
-//! what /proc tells everyone; it changes nothing itself.
+//! what /proc tells everyone; it changes nothing itself but the file of `metrics --output`.
 
 mod admin;
 pub mod args;
 mod explain;
+mod metrics;
 mod ping;
 mod processes;
 mod program;
 mod self_test;
 mod status;
+mod time;
+mod watch;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fdbroker_common::client::ClientError;
 use fdbroker_common::paths;
@@ -51,6 +55,14 @@ pub enum CtlError {
     /// fdbroker cannot be started, or gives no answer.
     #[error("fdbroker does not explain it: {0}")]
     NoExplanation(String),
+    /// The file of metrics cannot be written.
+    #[error("cannot write {}: {}", name(path), plain(source))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Nobody reads the answer.
     #[error("cannot write to standard output: {}", plain(.0))]
     Output(#[from] io::Error),
@@ -61,9 +73,14 @@ pub enum CtlError {
 pub fn run(args: &Args) -> u8 {
     let dir = args.runtime_dir.clone().unwrap_or_else(default_dir);
     let mut out = io::stdout().lock();
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let done = match &args.verb {
-        Verb::Status => status::run(&dir, args.json, &mut out),
-        Verb::Ping => ping::run(&dir, args.json, &mut out),
+        Verb::Status { watch: None } => status::run(&dir, args.json, &mut out),
+        Verb::Status { watch: Some(every) } => {
+            watch::run(&dir, seconds(*every), args.json, &mut out)
+        }
+        Verb::Metrics { output } => metrics::run(&dir, output.as_deref(), &mut out),
+        Verb::Ping { timeout } => ping::run(&dir, seconds(*timeout), args.json, &mut out),
         Verb::Reload => admin::reload(&dir, args.json, &mut out),
         Verb::Explain { user, path } => explain::run(&dir, user, path, args.json, &mut out),
         Verb::SelfTest => self_test::run(&dir, args.json, &mut out),

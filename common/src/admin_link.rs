@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::generation::GenerationId;
+use crate::histogram::Histogram;
 use crate::lease_link::LossCause;
 use crate::limits::{OPENERS_MAX, RULE_ERROR_BYTES_MAX};
 use crate::probe::Act;
@@ -14,6 +15,12 @@ use crate::wire::{Message, WireError, bound};
 
 /// Most callers whose lost workers are remembered.
 pub const PENALISED_MAX: usize = 1024;
+
+/// How many of the last errors are told, and the longest.
+pub const ERRORS_MAX: usize = 8;
+
+/// Longer errors are cut.
+pub const ERROR_BYTES_MAX: usize = 1024;
 
 /// What an administrator asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +93,40 @@ pub struct Status {
     pub workers_stuck: u32,
     /// Callers that wait longer for workers now, because they have lost many.
     pub penalised_uids: Vec<u32>,
+    /// Errors since start.
+    pub errors: u64,
+    /// The last of them, oldest first.
+    pub last_errors: Vec<ErrorNote>,
+    /// How often rules were loaded since start, the first time included.
+    pub loads: u64,
+    /// How often they were refused.
+    pub load_failures: u64,
+    /// When those that serve were loaded, in seconds since 1970; 0 if none were.
+    pub loaded_at_s: u64,
+    /// What came of the last attempt.
+    pub last_load: Option<LastLoad>,
+    /// How long openers waited for the first worker of a scan.
+    pub worker_wait: Histogram,
+    /// How long connections lasted, from that wait on.
+    pub connection_time: Histogram,
+}
+
+/// An error, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorNote {
+    /// When, in seconds since 1970.
+    pub at_s: u64,
+    /// What; at most [`ERROR_BYTES_MAX`].
+    pub message: String,
+}
+
+/// What came of the last attempt to load rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastLoad {
+    /// When, in seconds since 1970.
+    pub at_s: u64,
+    /// Why they were refused, if they were; at most [`ERROR_BYTES_MAX`].
+    pub refused: Option<String>,
 }
 
 /// One opener.
@@ -99,6 +140,8 @@ pub struct OpenerStatus {
     pub busy: bool,
     /// Workers lent to it.
     pub workers: u32,
+    /// Whether it has none and waits for one.
+    pub waiting: bool,
 }
 
 impl Message for AdminRequest {
@@ -115,7 +158,12 @@ impl Message for AdminReply {
             Self::Status(status) => {
                 bound(status.openers.len() <= OPENERS_MAX, "number of openers")?;
                 bound(status.penalised_uids.len() <= PENALISED_MAX, "number of penalised users")?;
-                bound(status.last_error.len() <= 2 * RULE_ERROR_BYTES_MAX, "length of an error")
+                bound(status.last_errors.len() <= ERRORS_MAX, "number of errors")?;
+                let refused = status.last_load.iter().filter_map(|load| load.refused.as_ref());
+                let notes = status.last_errors.iter().map(|note| &note.message).chain(refused);
+                let short = notes.map(String::len).all(|length| length <= ERROR_BYTES_MAX);
+                let last = status.last_error.len() <= 2 * RULE_ERROR_BYTES_MAX;
+                bound(short && last, "length of an error")
             }
             Self::ReloadFailed { reason } => {
                 bound(reason.len() <= RULE_ERROR_BYTES_MAX, "length of a reason")

@@ -28,6 +28,7 @@ pub mod escape;
 pub mod explanation;
 pub mod fdpass;
 pub mod generation;
+pub mod histogram;
 pub mod inherited;
 pub mod job_link;
 pub mod lease_link;

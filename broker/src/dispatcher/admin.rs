@@ -154,6 +154,7 @@ impl Dispatcher {
             caller_uid: opener.caller_uid,
             busy: opener.is_busy(),
             workers: count(self.pool.held_by(*id).len()),
+            waiting: opener.is_busy() && self.pool.held_by(*id).is_empty(),
         };
         Status {
             broker_pid: self.plan.broker_pid,

@@ -5,6 +5,7 @@
 //! Whom an opener serves, and which rules and executables there are, is the broker's decision.
 
 pub mod admin;
+pub mod events;
 pub mod leases;
 pub mod losses;
 pub mod openers;
@@ -21,9 +22,9 @@ use std::time::{Duration, Instant};
 
 use fdbroker_common::admin_link::Status;
 use fdbroker_common::channel::{Channel, ChannelError};
-use fdbroker_common::limits::{RULE_ERROR_BYTES_MAX, SCANNER_WAIT};
+use fdbroker_common::limits::SCANNER_WAIT;
 use fdbroker_common::stdio::take_channel;
-use log::{debug, error, warn};
+use log::{debug, warn};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{SocketFlags, accept_with};
 
@@ -276,12 +277,6 @@ impl Dispatcher {
             return warn!("{message}");
         }
         debug!("{message}");
-    }
-
-    fn note_error(&mut self, mut message: String) {
-        error!("{message}");
-        message.truncate(message.floor_char_boundary(RULE_ERROR_BYTES_MAX));
-        self.status.last_error = message;
     }
 }
 

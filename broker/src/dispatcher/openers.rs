@@ -28,7 +28,9 @@ pub struct Opener {
     /// How many workers it wants.
     pub(super) want: u32,
     /// Since when it has been waiting for the next one.
-    since: Instant,
+    pub(super) since: Instant,
+    /// Since when it has served its connection, or waited for a worker for it.
+    pub(super) begun: Option<Instant>,
     /// Leases whose workers have exited as those do that are let go of; it has yet to say whether so.
     pub(super) exited: VecDeque<u32>,
 }
@@ -60,7 +62,7 @@ impl Dispatcher {
                 self.next_opener = self.next_opener.wrapping_add(1);
                 let since = Instant::now();
                 let exited = VecDeque::new();
-                let opener = Opener { link, pid, caller_uid, want: 0, since, exited };
+                let opener = Opener { link, pid, caller_uid, want: 0, since, begun: None, exited };
                 self.openers.insert(self.next_opener, opener);
             }
             Err(error) => debug!("opener {pid}: {error}"),
@@ -90,6 +92,9 @@ impl Dispatcher {
                 Ok((OpenerToDispatcher::Discard { lease }, _)) => self.discard(id, lease),
                 Ok((OpenerToDispatcher::Served(totals), _)) => {
                     opener.want = 0;
+                    if let Some(begun) = opener.begun.take() {
+                        self.status.connection_time.observe(begun.elapsed());
+                    }
                     self.status.connections = self.status.connections.saturating_add(1);
                     self.status.totals.merge(&totals);
                 }
@@ -142,6 +147,7 @@ impl Dispatcher {
     }
 
     fn lend(&mut self, worker: WorkerId, id: OpenerId, lease: u32) {
+        self.note_lent(id, Instant::now());
         let (Some(ready), Some(connection), Some(opener)) = (
             self.scanner.loaded(worker.0),
             self.pool.take_connection(worker),

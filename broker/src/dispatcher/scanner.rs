@@ -312,6 +312,7 @@ impl Dispatcher {
         self.scanner.coming = Rules::default();
         let line = format!("rules refused: {}", Escaped(reason));
         self.note_error(line.clone());
+        self.note_refused(&Escaped(reason).to_string());
         self.answer_reload_failed(reason);
         // A scanner that came by itself does not end the broker: it may be none of ours.
         if self.scanner.current.is_none() && !self.has_served() && self.plan.starts_scanner {

@@ -239,6 +239,7 @@ impl Dispatcher {
             "scanner ready: generation {generation}, {rules} rules, {} workers",
             self.workers_max
         );
+        self.note_loaded();
         self.answer_reloaded(generation, rules);
         self.ask(&DispatcherToBroker::Serving)?;
         self.reload_again()

@@ -32,10 +32,36 @@ pub struct Args {
 /// What to do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Verb {
-    /// Show processes, rules and counts
-    Status,
-    /// Scan the EICAR test file; needs no privileges
-    Ping,
+    /// Show processes, rules, load, counts and the last errors
+    Status {
+        /// Show it again every so many seconds (1 to 3600), 2 if none are given
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            num_args = 0..=1,
+            default_missing_value = "2",
+            value_parser = clap::value_parser!(u32).range(1..=3600)
+        )]
+        watch: Option<u32>,
+    },
+    /// Tell counts and states in the format of Prometheus
+    Metrics {
+        /// Replace FILE, as for the textfile collector of node_exporter
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check that the EICAR test file is found and another file judged; needs no
+    /// privileges
+    Ping {
+        /// Give up after this time (1 to 3600)
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = 30,
+            value_parser = clap::value_parser!(u32).range(1..=3600)
+        )]
+        timeout: u32,
+    },
     /// Read the rules again; bad ones change nothing
     Reload,
     /// Check that scanning works, that the processes are confined, and that
@@ -66,8 +92,12 @@ mod tests {
     fn options_stand_before_or_after_the_verb() {
         for line in ["fdbrokerctl --json status", "fdbrokerctl status --json"] {
             let args = Args::try_parse_from(line.split(' ')).unwrap();
-            assert!(args.json && matches!(args.verb, Verb::Status), "{line}");
+            assert!(args.json && matches!(args.verb, Verb::Status { watch: None }), "{line}");
         }
+        let args = Args::try_parse_from(["fdbrokerctl", "status", "--watch"]).unwrap();
+        assert!(matches!(args.verb, Verb::Status { watch: Some(2) }));
+        let args = Args::try_parse_from(["fdbrokerctl", "status", "--watch", "9"]).unwrap();
+        assert!(matches!(args.verb, Verb::Status { watch: Some(9) }));
         let mistake = Args::try_parse_from(["fdbrokerctl"]).unwrap_err();
         assert_eq!(mistake.exit_code(), 2);
     }

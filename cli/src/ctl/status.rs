@@ -1,17 +1,23 @@
 //! How a broker is, as a table or an object.
 //!
-//! Runs as root or as the owner of the broker.
+//! Runs as root or as the owner of the broker. Names of users are looked up here: the broker knows numbers.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use fdbroker_common::admin_link::{OpenerStatus, Status};
 use fdbroker_common::escape::Escaped;
+use nix::unistd::{Uid, User};
 use serde::Serialize;
 
 use super::CtlError;
 use super::admin;
+use super::time::{now, span, utc};
 use crate::output::{Counts, write_line};
+
+/// Users that are named in the table, at most: those with most openers.
+const USERS_MAX: usize = 16;
 
 #[derive(Serialize)]
 struct StatusObject<'a> {
@@ -33,6 +39,12 @@ struct StatusObject<'a> {
     last_error: &'a str,
     workers_stuck: u32,
     penalised_uids: &'a [u32],
+    errors: u64,
+    last_errors: Vec<ErrorObject<'a>>,
+    loads: u64,
+    load_failures: u64,
+    loaded_at: Option<u64>,
+    last_load: Option<LoadObject<'a>>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +53,19 @@ struct OpenerObject {
     caller_uid: u32,
     busy: bool,
     workers: u32,
+    waiting: bool,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    at: u64,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct LoadObject<'a> {
+    at: u64,
+    reason: Option<&'a str>,
 }
 
 /// Asks and tells.
@@ -49,12 +74,13 @@ pub fn run(dir: &Path, json: bool, out: &mut impl Write) -> Result<u8, CtlError>
     if json {
         write_line(out, &object(&status))?;
     } else {
-        write_table(out, &status)?;
+        out.write_all(table(&status, now()).as_bytes())?;
     }
     Ok(0)
 }
 
-fn object(status: &Status) -> StatusObject<'_> {
+/// As an object for programs.
+pub(super) fn object(status: &Status) -> impl Serialize + '_ {
     StatusObject {
         version: 1,
         broker_pid: status.broker_pid,
@@ -74,6 +100,19 @@ fn object(status: &Status) -> StatusObject<'_> {
         last_error: &status.last_error,
         workers_stuck: status.workers_stuck,
         penalised_uids: &status.penalised_uids,
+        errors: status.errors,
+        last_errors: status
+            .last_errors
+            .iter()
+            .map(|note| ErrorObject { at: note.at_s, message: &note.message })
+            .collect(),
+        loads: status.loads,
+        load_failures: status.load_failures,
+        loaded_at: Some(status.loaded_at_s).filter(|at| *at > 0),
+        last_load: status
+            .last_load
+            .as_ref()
+            .map(|load| LoadObject { at: load.at_s, reason: load.refused.as_deref() }),
     }
 }
 
@@ -83,31 +122,63 @@ fn opener_object(opener: &OpenerStatus) -> OpenerObject {
         caller_uid: opener.caller_uid,
         busy: opener.busy,
         workers: opener.workers,
+        waiting: opener.waiting,
     }
 }
 
-fn write_table(out: &mut impl Write, status: &Status) -> io::Result<()> {
-    let uptime = uptime(status.uptime_s);
-    writeln!(out, "broker       pid {}, up {uptime}", status.broker_pid)?;
-    writeln!(out, "dispatcher   pid {}", status.dispatcher_pid)?;
-    match (status.generation, status.scanner_pid) {
-        (None, _) => writeln!(out, "scanner      none is ready; start fdscand")?,
-        (Some(_), 0) => writeln!(out, "scanner      uid {}", status.scanner_uid)?,
-        (Some(_), pid) => writeln!(out, "scanner      pid {pid}, uid {}", status.scanner_uid)?,
-    }
+/// As lines for people.
+pub(super) fn table(status: &Status, now: u64) -> String {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, text: String| lines.push(format!("{name:<12} {text}\n"));
+    line("broker", format!("pid {}, up {}", status.broker_pid, span(status.uptime_s)));
+    line("dispatcher", format!("pid {}", status.dispatcher_pid));
+    line(
+        "scanner",
+        match (status.generation, status.scanner_pid) {
+            (None, _) => "none is ready; start fdscand".to_owned(),
+            (Some(_), 0) => format!("uid {}", status.scanner_uid),
+            (Some(_), pid) => format!("pid {pid}, uid {}", status.scanner_uid),
+        },
+    );
     if let Some(generation) = status.generation {
-        writeln!(out, "rules        {}, generation {generation}", status.rules)?;
+        let since = ago(status.loaded_at_s, now);
+        line("rules", format!("{}, generation {generation}, loaded {since}", status.rules));
     }
-    writeln!(
-        out,
-        "workers      {} of {}, {} lent, {} lost",
-        status.workers, status.workers_max, status.workers_lent, status.workers_lost
-    )?;
-    writeln!(out, "connections  {}", status.connections)?;
+    if let Some(load) = &status.last_load {
+        let came = match &load.refused {
+            None => "good".to_owned(),
+            Some(why) => format!("refused: {}", Escaped(why.as_bytes())),
+        };
+        let counts = format!("{} good, {} refused", status.loads, status.load_failures);
+        line("last load", format!("{}: {came} ({counts} in all)", ago(load.at_s, now)));
+    }
+    let (workers, max) = (status.workers, status.workers_max);
+    let (lent, lost) = (status.workers_lent, status.workers_lost);
+    line("workers", format!("{workers} of {max}, {lent} lent, {lost} lost"));
+    if status.workers_stuck > 0 {
+        let stuck = status.workers_stuck;
+        line("stuck", format!("{stuck} workers hang on files and cannot be ended"));
+    }
+    let openers = status.openers.len();
+    let count = |which: fn(&&OpenerStatus) -> bool| status.openers.iter().filter(which).count();
+    let (busy, waiting) = (count(|it| it.busy), count(|it| it.waiting));
+    line("openers", format!("{openers}, {busy} busy, {waiting} waiting for a worker"));
+    line("connections", status.connections.to_string());
+    line("files", files(status));
+    for text in users(status) {
+        line("user", text);
+    }
+    for note in &status.last_errors {
+        let text = format!("{}: {}", ago(note.at_s, now), Escaped(note.message.as_bytes()));
+        line("error", text);
+    }
+    lines.concat()
+}
+
+fn files(status: &Status) -> String {
     let totals = &status.totals;
-    writeln!(
-        out,
-        "files        {}: {} clean, {} matched, {} incomplete, {} unstable, {} denied, {} errors; {} skipped",
+    format!(
+        "{}: {} clean, {} matched, {} incomplete, {} unstable, {} denied, {} errors; {} skipped",
         totals.files(),
         totals.clean,
         totals.matched,
@@ -116,61 +187,101 @@ fn write_table(out: &mut impl Write, status: &Status) -> io::Result<()> {
         totals.denied,
         totals.errors,
         totals.skipped
-    )?;
-    if status.workers_stuck > 0 {
-        writeln!(
-            out,
-            "stuck        {} workers hang on files and cannot be ended",
-            status.workers_stuck
-        )?;
-    }
-    if !status.penalised_uids.is_empty() {
-        let uids: Vec<String> = status.penalised_uids.iter().take(16).map(u32::to_string).collect();
-        let more = status.penalised_uids.len().saturating_sub(uids.len());
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        writeln!(
-            out,
-            "penalised    uid {}{more}: lost many workers, waits for the next",
-            uids.join(", ")
-        )?;
-    }
-    for opener in &status.openers {
-        let state = if opener.busy { "busy" } else { "idle" };
-        writeln!(
-            out,
-            "opener       pid {}, for uid {}, {state}, {} workers",
-            opener.pid, opener.caller_uid, opener.workers
-        )?;
-    }
-    if !status.last_error.is_empty() {
-        let error = Escaped(status.last_error.as_bytes());
-        writeln!(out, "last error   {error}")?;
-    }
-    Ok(())
+    )
 }
 
-fn uptime(seconds: u64) -> String {
-    let (minutes, seconds) = (seconds / 60, seconds % 60);
-    let (hours, minutes) = (minutes / 60, minutes % 60);
-    let (days, hours) = (hours / 24, hours % 24);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {seconds} s"),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
+#[derive(Default)]
+struct Load {
+    openers: usize,
+    workers: u64,
+    waiting: usize,
+    penalised: bool,
+}
+
+/// A line for each user who has openers or is penalised, those with most first.
+fn users(status: &Status) -> Vec<String> {
+    let mut users = BTreeMap::<u32, Load>::new();
+    for opener in &status.openers {
+        let load = users.entry(opener.caller_uid).or_default();
+        load.openers += 1;
+        load.workers += u64::from(opener.workers);
+        load.waiting += usize::from(opener.waiting);
     }
+    for uid in &status.penalised_uids {
+        users.entry(*uid).or_default().penalised = true;
+    }
+    let mut users: Vec<(u32, Load)> = users.into_iter().collect();
+    users.sort_by_key(|(uid, load)| (std::cmp::Reverse((load.openers, load.workers)), *uid));
+    let more = users.len().saturating_sub(USERS_MAX);
+    users.truncate(USERS_MAX);
+    let mut lines: Vec<String> = users.iter().map(|(uid, load)| user(*uid, load)).collect();
+    lines.extend((more > 0).then(|| format!("and {more} more")));
+    lines
+}
+
+fn user(uid: u32, load: &Load) -> String {
+    let name = match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => format!("{} (uid {uid})", Escaped(user.name.as_bytes())),
+        _ => format!("uid {uid}"),
+    };
+    let Load { openers, workers, waiting, penalised } = load;
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    let mut text = format!(
+        "{name}: {openers} opener{}, {workers} worker{}",
+        plural(*openers as u64),
+        plural(*workers)
+    );
+    if *waiting > 0 {
+        text.push_str(&format!(", {waiting} waiting"));
+    }
+    if *penalised {
+        text.push_str(", penalised: lost many workers, waits for the next");
+    }
+    text
+}
+
+/// How long ago, and when.
+fn ago(at: u64, now: u64) -> String {
+    format!("{} ago ({})", span(now.saturating_sub(at)), utc(at))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::uptime;
+    use fdbroker_common::admin_link::{ErrorNote, LastLoad};
+    use fdbroker_common::generation::GenerationId;
+
+    use super::*;
+
+    fn opener(uid: u32, waiting: bool) -> OpenerStatus {
+        let workers = if waiting { 0 } else { 2 };
+        OpenerStatus { pid: 1, caller_uid: uid, busy: true, workers, waiting }
+    }
 
     #[test]
-    fn uptime_is_told_in_two_units() {
-        for (seconds, text) in
-            [(5, "5 s"), (65, "1 min 5 s"), (3_600, "1 h 0 min"), (90_000, "1 d 1 h")]
-        {
-            assert_eq!(uptime(seconds), text);
+    fn the_table_tells_users_the_last_load_and_the_last_errors() {
+        let status = Status {
+            generation: Some(GenerationId([0xab; 16])),
+            rules: 7,
+            openers: vec![opener(0, false), opener(4_000_000_000, true)],
+            penalised_uids: vec![4_000_000_000, 4_000_000_001],
+            loaded_at_s: 940,
+            loads: 2,
+            load_failures: 1,
+            last_load: Some(LastLoad { at_s: 995, refused: Some("a.yar:7: b\n".to_owned()) }),
+            last_errors: vec![ErrorNote { at_s: 999, message: "x\x1b[2J".to_owned() }],
+            ..Status::default()
+        };
+        let table = table(&status, 1000);
+        for expected in [
+            "rules        7, generation abababababababababababababababab, loaded 1 min 0 s ago (1970-01-01T00:15:40Z)",
+            "last load    5 s ago (1970-01-01T00:16:35Z): refused: a.yar:7: b\\n (2 good, 1 refused in all)",
+            "openers      2, 2 busy, 1 waiting for a worker",
+            "user         root (uid 0): 1 opener, 2 workers",
+            "user         uid 4000000000: 1 opener, 0 workers, 1 waiting, penalised: lost many workers, waits for the next",
+            "user         uid 4000000001: 0 openers, 0 workers, penalised: lost many workers, waits for the next",
+            "error        1 s ago (1970-01-01T00:16:39Z): x\\x1b[2J",
+        ] {
+            assert!(table.lines().any(|line| line == expected), "{expected}\n{table}");
         }
     }
 }

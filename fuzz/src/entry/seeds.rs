@@ -365,7 +365,13 @@ fn from_above() -> Vec<Seed> {
     let trees = BrokerToOpener::Trees(tree_grant());
     let status = Status {
         generation: Some(GENERATION),
-        openers: vec![OpenerStatus { pid: 4000, caller_uid: 2000, busy: true, workers: 2 }],
+        openers: vec![OpenerStatus {
+            pid: 4000,
+            caller_uid: 2000,
+            busy: true,
+            workers: 2,
+            waiting: false,
+        }],
         last_error: "rules refused".to_owned(),
         ..Status::default()
     };

@@ -45,7 +45,7 @@ fn programs() -> [Program; 4] {
             command: visible("fdbrokerctl", &fdbroker_cli::ctl::args::Args::command()),
             section: 1,
             texts: include_str!("fdbrokerctl.roff"),
-            operands: "\\fBstatus\\fR|\\fBping\\fR|\\fBreload\\fR|\\fBself\\-test\\fR|\\fBexplain\\fR \\fIUSER PATH\\fR",
+            operands: "\\fBstatus\\fR|\\fBmetrics\\fR|\\fBping\\fR|\\fBreload\\fR|\\fBself\\-test\\fR|\\fBexplain\\fR \\fIUSER PATH\\fR",
         },
     ]
 }

@@ -1,0 +1,6 @@
+//! What an administrator, a collector and a health check see of a broker.
+
+mod exposition;
+mod health;
+mod metrics;
+mod watch;
