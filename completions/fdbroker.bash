@@ -23,7 +23,7 @@ _fdbroker() {
 
     case "${cmd}" in
         fdbroker)
-            opts="-v -h -V --config --runtime-dir --rules --scanner-user --spawn-scanner --workers --check-config --verbose --help --version"
+            opts="-v -h -V --config --runtime-dir --rules --watch-rules --scanner-user --spawn-scanner --workers --check-config --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -16,6 +16,8 @@ pub enum ReaderToDispatcher {
     End,
     /// The rule files cannot be opened; one line why.
     Failed(ByteBuf),
+    /// First, if there is one: an inotify descriptor that tells of changes in the directory.
+    Watch,
 }
 
 /// What the dispatcher says: nothing.
@@ -29,6 +31,7 @@ impl Message for ReaderToDispatcher {
     fn descriptors(&self) -> usize {
         match self {
             Self::Rules(names) => names.len(),
+            Self::Watch => 1,
             Self::End | Self::Failed(_) => 0,
         }
     }
@@ -40,7 +43,7 @@ impl Message for ReaderToDispatcher {
                     && names.iter().all(|name| name.len() <= RULE_FILE_NAME_BYTES_MAX)
             }
             Self::Failed(reason) => reason.len() <= RULE_ERROR_BYTES_MAX,
-            Self::End => true,
+            Self::End | Self::Watch => true,
         };
         holds.then_some(()).ok_or(WireError::Bound("rules"))
     }

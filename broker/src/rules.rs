@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use fdbroker_common::channel::Channel;
 use fdbroker_common::limits::{RULE_ERROR_BYTES_MAX, RULE_FILES_MAX, RULE_FILES_PER_MESSAGE_MAX};
 use fdbroker_common::stdio::take_channel;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::confine;
 use crate::reader_link::{DispatcherToReader, ReaderToDispatcher};
@@ -36,8 +37,16 @@ pub fn run(mut args: impl Iterator<Item = OsString>) -> io::Result<()> {
         }
         None => privilege::clear_capabilities()?,
     }
+    let dir = args.next();
+    // Before it looks at the directory, so that no change falls in between; and before the fence, which
+    // would refuse it.
+    let watch = dir.as_deref().and_then(|dir| watch(Path::new(dir)).ok());
     confine::opener()?;
-    let last = match args.next().map(|dir| send_all(Path::new(&dir), &mut dispatcher)).transpose() {
+    if let Some(watch) = watch {
+        let message = ReaderToDispatcher::Watch;
+        dispatcher.send(&message, &[watch.as_fd()]).map_err(io::Error::other)?;
+    }
+    let last = match dir.map(|dir| send_all(Path::new(&dir), &mut dispatcher)).transpose() {
         Ok(_) => ReaderToDispatcher::End,
         Err(mut reason) => {
             reason.truncate(reason.floor_char_boundary(RULE_ERROR_BYTES_MAX));
@@ -57,10 +66,7 @@ fn send_all(
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().as_bytes().to_vec();
     let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
     let mut paths = list().map_err(|error| say(dir, &error))?;
-    paths.retain(|path| {
-        let name = name(path);
-        !name.starts_with(b".") && (name.ends_with(b".yar") || name.ends_with(b".yara"))
-    });
+    paths.retain(|path| is_rule_file(&name(path)));
     paths.sort_unstable();
     if paths.len() > RULE_FILES_MAX {
         return Err(say(dir, &format!("more than {RULE_FILES_MAX} rule files; join some")));
@@ -75,6 +81,28 @@ fn send_all(
         dispatcher.send(&message, &borrowed).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Whether a file of this name is looked at.
+#[must_use]
+pub fn is_rule_file(name: &[u8]) -> bool {
+    !name.starts_with(b".") && (name.ends_with(b".yar") || name.ends_with(b".yara"))
+}
+
+/// A watch for all that changes what [`send_all`] finds: files in the directory, and the directory or
+/// symbolic link of that name, which may be replaced as a whole.
+fn watch(dir: &Path) -> rustix::io::Result<OwnedFd> {
+    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ATTRIB;
+    let files = WatchFlags::CLOSE_WRITE
+        | WatchFlags::CREATE
+        | WatchFlags::DELETE
+        | WatchFlags::MOVED_FROM
+        | WatchFlags::MOVED_TO;
+    // A directory has one watch here, whose flags are those of the last call.
+    inotify::add_watch(&watch, dir, itself | WatchFlags::DONT_FOLLOW)?;
+    inotify::add_watch(&watch, dir, itself | files | WatchFlags::ONLYDIR)?;
+    Ok(watch)
 }
 
 fn open_regular(path: &Path) -> io::Result<File> {

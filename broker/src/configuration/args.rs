@@ -17,6 +17,9 @@ pub struct Args {
     /// Directory of *.yar and *.yara rules [default: /etc/fdbroker/rules.d if it exists]
     #[arg(long, value_name = "DIR")]
     pub rules: Option<PathBuf>,
+    /// Load the rules again when their directory changes
+    #[arg(long)]
+    pub watch_rules: bool,
     /// User of the scanner, by name or number; only as root [default: nobody]
     #[arg(long, value_name = "NAME")]
     pub scanner_user: Option<String>,

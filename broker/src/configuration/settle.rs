@@ -72,7 +72,7 @@ pub fn settle(args: &Args, uid: u32, sources: &[Source]) -> Result<Settled, Vec<
         },
         admin_uid: uid.as_raw(),
         starts_scanner: args.spawn_scanner || flag("spawn_scanner") || args.private_on_stdin,
-        watch_rules: flag("watch_rules"),
+        watch_rules: args.watch_rules || flag("watch_rules"),
         workers: args.workers.or(workers).unwrap_or(0).min(WORKERS_MAX),
         // A private broker is silent.
         log_level: if args.private_on_stdin { 0 } else { args.verbose.saturating_add(3).min(5) },

@@ -12,6 +12,7 @@ pub mod openers;
 pub mod outbox;
 pub mod penalties;
 pub mod probes;
+pub mod rules_watch;
 pub mod scanner;
 pub mod templates;
 
@@ -37,6 +38,7 @@ use leases::{OpenerId, Pool};
 use openers::Opener;
 use penalties::Penalties;
 use probes::Probes;
+use rules_watch::RulesWatch;
 use scanner::Scanner;
 
 /// First argument that selects this role.
@@ -66,6 +68,7 @@ pub struct Dispatcher {
     admins: BTreeMap<u32, Admin>,
     next_admin: u32,
     probes: Probes,
+    rules_watch: RulesWatch,
     status: Status,
     started: Instant,
     warned: Option<Instant>,
@@ -78,6 +81,7 @@ enum Source {
     ScannerSocket,
     AdminSocket,
     RuleReader,
+    RulesWatch,
     Supervisor,
     Template(u32),
     Opener(OpenerId),
@@ -125,6 +129,7 @@ pub fn run() -> io::Result<()> {
         admins: BTreeMap::new(),
         next_admin: 0,
         probes: Probes::default(),
+        rules_watch: RulesWatch::default(),
         status: Status::default(),
         started: now,
         warned: None,
@@ -142,6 +147,7 @@ impl Dispatcher {
             self.start_scanner(now)?;
             self.expect_greeting(now)?;
             self.restart_template(now)?;
+            self.reload_changed(now)?;
             self.retire_templates(now)?;
             self.expect_answers(now)?;
             self.end_late_probes(now);
@@ -171,6 +177,7 @@ impl Dispatcher {
                 }
             }
             Source::RuleReader => return self.hear_rule_reader(),
+            Source::RulesWatch => self.hear_rules_watch(),
             Source::Supervisor => return self.hear_supervisor(),
             Source::Template(number) => return self.hear_template(number),
             Source::Opener(id) => self.hear_opener(id),
@@ -188,6 +195,7 @@ impl Dispatcher {
             (Source::ScannerSocket, scanner),
             (Source::AdminSocket, admin),
             (Source::RuleReader, self.scanner.reader_fd()),
+            (Source::RulesWatch, self.rules_watch.fd()),
             (Source::Supervisor, self.scanner.supervisor_fd()),
         ]
         .into_iter()
@@ -222,6 +230,7 @@ impl Dispatcher {
             .chain(absent.and_then(|since| since.checked_add(SCANNER_WAIT)))
             .chain(self.penalty_events(now))
             .chain(self.probes.next_event())
+            .chain(self.next_rules_load())
             .min();
         next.map_or(PollTimeout::NONE, |at| {
             let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);

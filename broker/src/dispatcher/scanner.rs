@@ -240,6 +240,7 @@ impl Dispatcher {
         }
         self.scanner.reading = Some(Instant::now());
         self.scanner.coming = Rules::default();
+        self.rules_watch.load_begins();
         self.ask(&DispatcherToBroker::ReadRules)
     }
 
@@ -269,6 +270,11 @@ impl Dispatcher {
                     self.scanner.coming.0.extend(names);
                     self.scanner.coming.1.extend(files);
                 }
+                Ok((ReaderToDispatcher::Watch, mut watch)) => {
+                    if let Some(watch) = watch.pop().filter(|_| self.plan.watch_rules) {
+                        self.rules_watch.renew(watch)?;
+                    }
+                }
                 Ok((ReaderToDispatcher::End, _)) => return self.rules_complete(),
                 Ok((ReaderToDispatcher::Failed(reason), _)) => return self.rules_refused(&reason),
                 Err(ChannelError::WouldBlock) => return Ok(()),
@@ -286,6 +292,7 @@ impl Dispatcher {
         self.scanner.reading = None;
         self.scanner.reader = None;
         let rules = std::mem::take(&mut self.scanner.coming);
+        self.check_rules_watch(!rules.0.is_empty());
         if rules.0.is_empty() {
             warn!("no rule files (*.yar, *.yara): only the built-in EICAR test rule is loaded");
         }
@@ -310,6 +317,7 @@ impl Dispatcher {
         self.scanner.reading = None;
         self.scanner.reader = None;
         self.scanner.coming = Rules::default();
+        self.rules_watch.load_failed(Instant::now());
         let line = format!("rules refused: {}", Escaped(reason));
         self.note_error(line.clone());
         self.note_refused(&Escaped(reason).to_string());

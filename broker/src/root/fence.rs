@@ -33,7 +33,8 @@ const CALLS: &[i64] = calls![
     SYS_clock_nanosleep SYS_close SYS_close_range SYS_dup SYS_dup3 SYS_execve SYS_execveat SYS_exit
     SYS_exit_group SYS_faccessat2 SYS_fadvise64 SYS_fcntl SYS_flock SYS_fstat SYS_fstatfs SYS_ftruncate
     SYS_futex SYS_getdents64 SYS_getegid SYS_geteuid SYS_getgid SYS_getgroups SYS_getpid SYS_getppid
-    SYS_getrandom SYS_getresgid SYS_getresuid SYS_getsockopt SYS_gettid SYS_getuid SYS_ioctl SYS_kill
+    SYS_getrandom SYS_getresgid SYS_getresuid SYS_getsockopt SYS_gettid SYS_getuid
+    SYS_inotify_add_watch SYS_inotify_init1 SYS_ioctl SYS_kill
     SYS_landlock_add_rule SYS_landlock_create_ruleset SYS_landlock_restrict_self SYS_listen SYS_lseek
     SYS_madvise SYS_mmap SYS_mprotect SYS_mremap SYS_munmap SYS_nanosleep SYS_newfstatat
     SYS_openat SYS_openat2 SYS_pidfd_open SYS_pidfd_send_signal SYS_pipe2 SYS_ppoll SYS_prctl SYS_pread64

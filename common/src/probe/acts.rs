@@ -151,7 +151,7 @@ acts! {
         Epoll         "epoll"             "make an epoll descriptor"             [K P P P]
         Signalfd      "signalfd"          "make a descriptor for signals"        [K P P G]
         Timerfd       "timerfd"           "make a descriptor for a timer"        [K P P P]
-        Inotify       "inotify"           "watch files, by inotify"              [K P P P]
+        Inotify       "inotify"           "watch files, by inotify"              [K P P G]
         Fanotify      "fanotify"          "watch files, by fanotify"             [K P P P]
     }
     processes {

@@ -212,7 +212,7 @@ impl Bounds for ReaderToDispatcher {
                 assert!(names.iter().all(|name| name.len() <= 255));
             }
             Self::Failed(reason) => assert!(reason.len() <= 4096),
-            Self::End => {}
+            Self::End | Self::Watch => {}
         }
     }
 }

@@ -273,6 +273,7 @@ fn scanner_links() -> Vec<Seed> {
         (template, "exited", bytes(&exited)),
         (reader, "rules", bytes(&ReaderToDispatcher::Rules(names))),
         (reader, "end", bytes(&ReaderToDispatcher::End)),
+        (reader, "watch", bytes(&ReaderToDispatcher::Watch)),
         (reader, "failed", bytes(&ReaderToDispatcher::Failed(text("no directory")))),
         ("admin_to_dispatcher", "status", bytes(&AdminRequest::Status)),
         ("admin_to_dispatcher", "reload", bytes(&AdminRequest::Reload)),

@@ -38,6 +38,7 @@ pub fn configuration(data: &[u8]) {
         config: None,
         runtime_dir: Some("/run/fdbroker".into()),
         rules: None,
+        watch_rules: false,
         scanner_user: None,
         spawn_scanner: false,
         workers: None,

@@ -3,4 +3,5 @@
 mod exposition;
 mod health;
 mod metrics;
+mod reload;
 mod watch;
