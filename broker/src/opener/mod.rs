@@ -55,6 +55,26 @@ pub enum Rights {
     OfGrants,
 }
 
+/// Whether a client may see contents of the files that are scanned for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// It could read them itself.
+    Shown,
+    /// It gets verdicts and places alone.
+    Withheld,
+}
+
+impl Rights {
+    /// What a client may see, by the uid that the kernel says it has, if it says any.
+    #[must_use]
+    pub fn contents_for(self, client: Option<u32>) -> Contents {
+        match (self, client) {
+            (Self::OfTheCaller, _) | (Self::More, Some(0)) => Contents::Shown,
+            (Self::More, _) | (Self::OfGrants, _) => Contents::Withheld,
+        }
+    }
+}
+
 /// The opener's end of the link to the broker.
 pub type BrokerChannel = Channel<OpenerToBroker, BrokerToOpener>;
 /// The opener's end of the lease link.
@@ -134,4 +154,23 @@ fn become_told(broker: &mut BrokerChannel) -> io::Result<Told> {
     }
     let trees = (!grants.is_empty()).then_some(grants);
     Ok(Told { lease_link, scanner_uid, rights, limits, trees })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_are_for_who_could_read_them_and_for_root_and_on_a_grant_for_nobody() {
+        for client in [Some(0), Some(2000), None] {
+            assert_eq!(Rights::OfTheCaller.contents_for(client), Contents::Shown);
+        }
+        assert_eq!(Rights::More.contents_for(Some(0)), Contents::Shown);
+        for client in [Some(2000), Some(65_534), None] {
+            assert_eq!(Rights::More.contents_for(client), Contents::Withheld);
+        }
+        for client in [Some(0), Some(2000), None] {
+            assert_eq!(Rights::OfGrants.contents_for(client), Contents::Withheld);
+        }
+    }
 }

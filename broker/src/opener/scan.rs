@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_common::client_link::{OpenerToClient, Refusal, Report, ScanOptions, Target};
-use fdbroker_common::details::Details;
+use fdbroker_common::details::{DetailOptions, Details};
 use fdbroker_common::job_link::{Finding, Wanted};
 use fdbroker_common::limits::{
     FILE_BYTES_MAX, FILE_DEADLINE_DEFAULT, FILE_DEADLINE_MAX, TARGETS_PER_MESSAGE_MAX,
@@ -20,6 +20,7 @@ use fdbroker_common::totals::Totals;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
+use super::Contents;
 use super::batch::{Pending, Queue, whole_name};
 use super::evidence;
 use super::exclude::Excludes;
@@ -42,8 +43,8 @@ pub struct Scan {
     /// With descriptors, or none of them if they are looked up by name.
     targets: VecDeque<(Target, Option<OwnedFd>)>,
     all_told: bool,
-    /// Whether the client may see contents of the files.
-    shows_contents: bool,
+    /// Withheld until the contrary is known.
+    contents: Contents,
     walk: Option<(u32, Rc<[u8]>, Walk)>,
     /// Bytes of all files that were opened to be scanned.
     bytes: u64,
@@ -85,7 +86,7 @@ impl Scan {
             context,
             targets: VecDeque::new(),
             all_told: false,
-            shows_contents: false,
+            contents: Contents::Withheld,
             walk: None,
             bytes: 0,
             queue: Queue::default(),
@@ -114,20 +115,17 @@ impl Scan {
         told.into_iter().filter(|bytes| *bytes > 0).fold(FILE_BYTES_MAX, u64::min)
     }
 
-    /// The client may read every file itself that is opened for it.
-    pub fn show_contents(&mut self) {
-        self.shows_contents = true;
+    /// Whether the client may read every file itself that is opened for it.
+    pub fn set_contents(&mut self, contents: Contents) {
+        self.contents = contents;
     }
 
     /// What is wanted of workers besides verdicts. A hash says what a content is to who can guess it.
     #[must_use]
     pub fn wanted(&self) -> Wanted {
-        let options = self.options.details;
-        Wanted {
-            sha256: options.sha256 && self.shows_contents,
-            matches: options.matches,
-            data: options.matches && self.shows_contents,
-        }
+        let DetailOptions { sha256, matches, .. } = self.options.details;
+        let shown = self.contents == Contents::Shown;
+        Wanted { sha256: sha256 && shown, matches, data: matches && shown }
     }
 
     /// More targets.

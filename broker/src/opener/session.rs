@@ -28,7 +28,7 @@ use super::recorder::Recorder;
 use super::reports::Client;
 use super::scan::Scan;
 use super::wait::Eagerness;
-use super::{BrokerChannel, DispatcherChannel, Rights};
+use super::{BrokerChannel, Contents, DispatcherChannel, Rights};
 use crate::record_link::Ending;
 
 /// Files opened in one turn before sockets are looked at again.
@@ -47,8 +47,8 @@ pub struct Session {
     pub(super) recorder: Recorder,
     context: Rc<OpenContext>,
     rights: Rights,
-    /// Whether the client may see contents of the files.
-    sees_contents: bool,
+    /// Of the files, for the client that is served.
+    contents: Contents,
     pub(super) client: Option<Client>,
     pub(super) workers: Vec<Worker>,
     /// The names read last, by their generation and the inode of their table.
@@ -93,7 +93,7 @@ impl Session {
             recorder,
             context,
             rights,
-            sees_contents: false,
+            contents: Contents::Withheld,
             client: None,
             workers: Vec::new(),
             tables: None,
@@ -268,13 +268,8 @@ impl Session {
         let connection = descriptors.pop().ok_or(Gone::Client)?;
         let channel = Channel::adopt(connection).map_err(|_| Gone::Client)?;
         channel.set_nonblocking(true).map_err(|_| Gone::Client)?;
-        self.sees_contents = match self.rights {
-            Rights::OfTheCaller => true,
-            Rights::More => {
-                getsockopt(&channel, sockopt::PeerCredentials).is_ok_and(|client| client.uid() == 0)
-            }
-            Rights::OfGrants => false,
-        };
+        let credentials = getsockopt(&channel, sockopt::PeerCredentials);
+        self.contents = self.rights.contents_for(credentials.ok().map(|client| client.uid()));
         self.client = Some(Client::new(channel));
         self.recorder.welcome();
         Ok(())
@@ -319,9 +314,7 @@ impl Session {
                     ) {
                         Ok(mut scan) => {
                             scan.notes.files = self.recorder.files();
-                            if self.sees_contents {
-                                scan.show_contents();
-                            }
+                            scan.set_contents(self.contents);
                             self.scan = Some(scan);
                             self.accept();
                         }

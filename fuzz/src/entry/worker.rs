@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 
+use fdbroker_broker::opener::Contents;
 use fdbroker_broker::opener::batch::{Batch, Pending};
 use fdbroker_broker::opener::evidence::Entries;
 use fdbroker_broker::opener::fleet::{Generation, Heard, Worker};
@@ -147,6 +148,9 @@ pub fn worker_answers(data: &[u8]) {
         DetailOptions { sha256: cause & 4 != 0, matches: cause & 8 != 0, rules: cause & 16 != 0 };
     let mut scan = scan(options, cause & 32 != 0);
     let wanted = scan.wanted();
+    if cause & 32 == 0 {
+        assert!(!wanted.sha256 && !wanted.data, "contents are withheld unless they are shown");
+    }
     let generation = generation();
     let (mut theirs, ours) = Channel::<WorkerToOpener, OpenerToWorker>::pair().expect("a pair");
     let mut worker = Worker::adopt(1, ours, generation.clone()).expect("a connection");
@@ -186,7 +190,7 @@ fn scan(details: DetailOptions, shows_contents: bool) -> Scan {
     let options = ScanOptions { details, ..ScanOptions::default() };
     let mut scan = Scan::new(options, None, context).expect("no options");
     if shows_contents {
-        scan.show_contents();
+        scan.set_contents(Contents::Shown);
     }
     scan
 }
@@ -231,6 +235,7 @@ fn assert_reported(
         assert_eq!(details.sha256, evidence.sha256);
         assert_eq!(details.matches.len(), evidence.places.len());
         let shown = scan.wanted().data;
+        assert!(shown || evidence.places.iter().all(|place| place.data.is_empty()));
         assert!(details.matches.iter().all(|found| shown || found.data.is_none()));
     }
 }
