@@ -16,6 +16,9 @@ _fdbrokerctl() {
             ",$1")
                 cmd="fdbrokerctl"
                 ;;
+            fdbrokerctl,explain)
+                cmd="fdbrokerctl__subcmd__explain"
+                ;;
             fdbrokerctl,metrics)
                 cmd="fdbrokerctl__subcmd__metrics"
                 ;;
@@ -38,8 +41,29 @@ _fdbrokerctl() {
 
     case "${cmd}" in
         fdbrokerctl)
-            opts="-h -V --runtime-dir --json --help --version status metrics ping reload self-test"
+            opts="-h -V --runtime-dir --json --help --version status metrics ping reload self-test explain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --runtime-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fdbrokerctl__subcmd__explain)
+            opts="-h --runtime-dir --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

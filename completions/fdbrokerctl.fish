@@ -33,6 +33,7 @@ complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "metrics" -d
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "ping" -d 'Check that the EICAR test file is found and another file judged; needs no privileges'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "reload" -d 'Read the rules again; bad ones change nothing'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "self-test" -d 'Check that scanning works, that the processes are confined, and that what they must not do fails'
+complete -c fdbrokerctl -n "__fish_fdbrokerctl_needs_command" -f -a "explain" -d 'Say whether and why a user may have a path scanned, without scanning'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand status" -l watch -d 'Show it again every so many seconds (1 to 3600), 2 if none are given' -r
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand status" -l runtime-dir -d 'Runtime directory of the broker [default: /run/fdbroker, else $XDG_RUNTIME_DIR/fdbroker]' -r -f -a "(__fish_complete_directories)"
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand status" -l json -d 'Answer with one JSON object'
@@ -51,3 +52,6 @@ complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand reload" -s h -l 
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand self-test" -l runtime-dir -d 'Runtime directory of the broker [default: /run/fdbroker, else $XDG_RUNTIME_DIR/fdbroker]' -r -f -a "(__fish_complete_directories)"
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand self-test" -l json -d 'Answer with one JSON object'
 complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand self-test" -s h -l help -d 'Print help'
+complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand explain" -l runtime-dir -d 'Runtime directory of the broker [default: /run/fdbroker, else $XDG_RUNTIME_DIR/fdbroker]' -r -f -a "(__fish_complete_directories)"
+complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand explain" -l json -d 'Answer with one JSON object'
+complete -c fdbrokerctl -n "__fish_fdbrokerctl_using_subcommand explain" -s h -l help -d 'Print help'
