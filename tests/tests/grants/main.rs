@@ -3,6 +3,7 @@
 
 mod beneath;
 mod captured;
+mod contents;
 mod limits;
 mod mounts;
 mod races;
