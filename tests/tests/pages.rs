@@ -59,3 +59,25 @@ fn every_test_that_a_page_names_exists() {
     }
     assert!(named > 50, "{named} tests are named");
 }
+
+/// What begins like a metric, without what Prometheus adds to the name of a histogram.
+fn metrics(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let names = words.filter(|word| word.starts_with("fdbroker_"));
+    names.map(|name| name.strip_suffix("_bucket").unwrap_or(name))
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_exist() {
+    let read = |path: &str| fs::read_to_string(repository().join(path)).expect(path);
+    let page = read("docs/metrics.md");
+    for path in ["prometheus-alerts.yml", "prometheus-dashboard.json"] {
+        let text = read(&format!("packaging/examples/{path}"));
+        let mut asked = 0;
+        for name in metrics(&text) {
+            asked += 1;
+            assert!(page.contains(&format!("| `{name}` |")), "{path}: there is no metric {name}");
+        }
+        assert!(asked > 5, "{path} asks for {asked} metrics");
+    }
+}

@@ -10,7 +10,7 @@ use fdbroker_tests::files::Scratch;
 use fdbroker_tests::{program, require_tool, skip};
 
 /// Services, with the most of exposure that each may have, in tenths.
-const SERVICES: [(&str, u32); 2] = [("fdbroker.service", 33), ("fdscand.service", 3)];
+const SERVICES: [(&str, u32); 2] = [("fdbroker.service", 36), ("fdscand.service", 3)];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_path_buf()
