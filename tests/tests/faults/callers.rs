@@ -63,7 +63,8 @@ fn only_who_loses_many_workers_is_penalised_and_that_ends() {
     }
     assert!(!stage.env.status().penalised_uids.contains(&GOOD));
     let shown = stage.env.ctl(["status"]).expect_code(0);
-    assert!(shown.line("penalised").is_some_and(|line| line.contains("2000")), "{shown}");
+    let is_shown = |line: &str| line.contains("uid 2000") && line.contains("penalised");
+    assert!(shown.text().lines().any(is_shown), "{shown}");
     assert!(stage.env.log().contains("uid 2000 has lost many workers"), "{}", stage.env.log());
     // A penalised caller is served, by one worker.
     let all = stage.neighbours("t", 1000);

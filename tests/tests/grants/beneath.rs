@@ -197,11 +197,15 @@ fn descriptors_and_paths_each_belong_to_their_own_socket() {
 }
 
 #[test]
-fn a_tree_that_does_not_exist_or_is_a_link_is_left_out_and_the_others_serve() {
+fn a_tree_that_is_gone_or_became_a_link_is_left_out_and_the_others_serve() {
     require_root!();
-    let stage = Stage::with(
-        "[[grant]]\nusers = [2000]\ntrees = [\"DIR/absent\", \"DIR/link\", \"DIR/tree/\"]\n",
+    let stage = Stage::with_directories(
+        "[[grant]]\nusers = [2000]\ntrees = [\"DIR/absent\", \"DIR/link\", \"DIR/tree\"]\n",
+        &["absent", "link"],
     );
+    for name in ["absent", "link"] {
+        std::fs::remove_dir(stage.path(name)).expect("rmdir");
+    }
     let _ = stage.secret("tree/file", EICAR);
     let _ = stage.secret("outside/secret", EICAR);
     stage.link(&stage.path("outside"), "link");

@@ -21,7 +21,7 @@ impl Mounted {
     }
 
     fn memory(on: &Path) -> Option<Self> {
-        fs::create_dir(on).expect("mkdir");
+        fs::create_dir_all(on).expect("mkdir");
         mount(Some("test"), on, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).ok()?;
         Some(Self(on.to_owned()))
     }
@@ -38,8 +38,9 @@ impl Drop for Mounted {
 #[test]
 fn what_is_mounted_beneath_a_tree_is_skipped_unless_it_is_a_tree_itself() {
     require_root!();
-    let stage = Stage::with(
+    let stage = Stage::with_directories(
         "[[grant]]\nusers = [2000]\ntrees = [\"DIR/tree\", \"DIR/tree/sub/granted\"]\n",
+        &["tree/sub/granted"],
     );
     let outside = stage.secret("outside/secret", EICAR);
     let _ = stage.secret("tree/sub/file", EICAR);
@@ -86,7 +87,8 @@ fn what_is_mounted_beneath_a_tree_is_skipped_unless_it_is_a_tree_itself() {
 #[test]
 fn a_mount_point_that_is_a_tree_is_scanned() {
     require_root!();
-    let stage = Stage::with("[[grant]]\nusers = [2000]\ntrees = [\"DIR/tree/mounted\"]\n");
+    let policy = "[[grant]]\nusers = [2000]\ntrees = [\"DIR/tree/mounted\"]\n";
+    let stage = Stage::with_directories(policy, &["tree/mounted"]);
     let Some(_mounted) = Mounted::memory(&stage.path("tree/mounted")) else {
         skip!("nothing can be mounted here");
     };

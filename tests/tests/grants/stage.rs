@@ -35,20 +35,29 @@ impl Stage {
 
     /// With this policy, in which `DIR` stands for the directory of the test.
     pub fn with(policy: &str) -> Self {
-        Self::started(policy, EnvBuilder::start_spawned)
+        Self::with_directories(policy, &[])
+    }
+
+    /// The same; these directories are there when the broker starts, as trees must be.
+    pub fn with_directories(policy: &str, names: &[&str]) -> Self {
+        Self::started(policy, names, EnvBuilder::start_spawned)
     }
 
     /// The same with a scanner that misbehaves on demand.
     pub fn faulty(policy: &str) -> Self {
-        Self::started(policy, |env| env.scanner_program("examples/fdscand-faults").start_separate())
+        Self::started(policy, &[], |env| {
+            env.scanner_program("examples/fdscand-faults").start_separate()
+        })
     }
 
-    fn started(policy: &str, start: impl FnOnce(EnvBuilder) -> Env) -> Self {
+    fn started(policy: &str, names: &[&str], start: impl FnOnce(EnvBuilder) -> Env) -> Self {
         let scratch = Scratch::new();
         let directory = scratch.path().to_str().expect("text").to_owned();
         let configuration = scratch.path().join("fdbroker.toml");
         files::write(&configuration, policy.replace("DIR", &directory).as_bytes());
-        fs::create_dir(scratch.path().join("tree")).expect("mkdir");
+        for name in ["tree"].iter().chain(names) {
+            fs::create_dir_all(scratch.path().join(name)).expect("mkdir");
+        }
         let env = start(Env::build().broker_arg("--config").broker_arg(&configuration));
         Self { env, scratch }
     }

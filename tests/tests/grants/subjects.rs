@@ -57,9 +57,10 @@ fn a_group_has_a_grant_as_long_as_one_is_in_it() {
 #[test]
 fn grants_of_one_user_add_up_and_those_of_others_do_not() {
     require_root!();
-    let stage = Stage::with(
+    let stage = Stage::with_directories(
         "[[grant]]\nusers = [2000, 2001]\ntrees = [\"DIR/tree\"]\n\
          [[grant]]\nusers = [2000]\ngroups = [3000]\ntrees = [\"DIR/second\"]\n",
+        &["second"],
     );
     let paths = ["tree/file", "second/file"].map(|name| stage.secret(name, EICAR));
     let both = expected(&[("tree/file", FOUND), ("second/file", FOUND)]);
@@ -80,7 +81,7 @@ fn grants_of_one_user_add_up_and_those_of_others_do_not() {
 fn who_is_denied_is_refused_on_both_sockets_and_root_never() {
     require_root!();
     let stage = Stage::with(
-        "[[deny]]\nusers = [2000, 0]\ngroups = [3000]\n\
+        "[[deny]]\nusers = [2000]\ngroups = [3000, 0]\n\
          [[grant]]\nusers = [2000, 0]\ntrees = [\"DIR/tree\"]\n",
     );
     let file = stage.secret("tree/file", EICAR);
