@@ -1,6 +1,6 @@
 //! Contents of files that are scanned by a grant: nobody is told any, whatever they ask for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fdbroker_tests::files::EICAR;
 use fdbroker_tests::{Caller, require_root};
@@ -11,9 +11,9 @@ use crate::stage::{GRANTED, Stage};
 const POLICY: &str = "[[grant]]\nusers = [2000, 0]\ntrees = [\"DIR/tree\"]\n";
 const ASKED: [&str; 4] = ["-s", "-m", "-g", "--hash"];
 
-fn asked(more: &[&str], path: &PathBuf) -> Vec<PathBuf> {
+fn asked(more: &[&str], path: &Path) -> Vec<PathBuf> {
     let options = ASKED.iter().chain(more).map(PathBuf::from);
-    options.chain([path.clone()]).collect()
+    options.chain([path.to_owned()]).collect()
 }
 
 fn object(text: &str) -> Value {
