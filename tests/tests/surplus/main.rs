@@ -74,6 +74,13 @@ impl Stage {
             if ["fdbroker", "fdb-dispatcher", "fdb-auditor"].contains(&status.name.as_str()) {
                 count = count.saturating_sub(openers);
             }
+            if status.name == "fdb-opener" {
+                // The table of rules, which only one that has had a worker holds, once.
+                let open = proc::descriptors(entry.pid);
+                let is_table =
+                    |open: &(u32, PathBuf)| open.1.starts_with("/memfd:fdbroker-rules (deleted)");
+                count = count.saturating_sub(usize::from(open.iter().any(is_table)));
+            }
             counts.entry(status.name).or_default().push(count);
         }
         for counts in counts.values_mut() {
