@@ -12,6 +12,8 @@ mod probes;
 use std::io::Write;
 use std::path::Path;
 
+use fdbroker_common::client::{Client, Event, Target};
+use fdbroker_common::client_link::ScanOptions;
 use fdbroker_common::outcome::Outcome;
 use serde::Serialize;
 
@@ -20,7 +22,7 @@ use super::admin::{self, AdminLink};
 use super::ping;
 use crate::broker::connect;
 use crate::eicar::eicar;
-use crate::output::write_line;
+use crate::output::{Reason, write_line};
 use probes::{Probe, ProbeObject};
 
 /// One line of the table.
@@ -52,6 +54,28 @@ struct SelfTestObject<'a> {
     probes: Vec<ProbeObject>,
 }
 
+/// Whether the files of a directory are found by name, opened and judged. What is in memory is scanned also where a
+/// service manager's filter has taken openat2(2) away.
+fn walked(client: &mut Client, directory: &Path) -> Check {
+    let what = "scan".to_owned();
+    let mut scan = client.scan(ScanOptions::default(), std::iter::once(Target::open(directory)));
+    let (mut clean, mut wrong) = (0, String::new());
+    for event in &mut scan {
+        match event {
+            Ok(Event::Report(report)) if report.outcome == Outcome::Clean => clean += 1,
+            Ok(Event::Report(report)) => {
+                wrong = format!("a file of a directory: {}", Reason(&report.outcome));
+            }
+            Ok(_) => {}
+            Err(error) => wrong = error.to_string(),
+        }
+    }
+    if wrong.is_empty() && clean != 2 {
+        wrong = format!("{clean} files of a directory are clean, not 2");
+    }
+    Check::judged(what, wrong, "the files of a directory are clean")
+}
+
 /// Tests and tells.
 pub fn run(dir: &Path, json: bool, out: &mut impl Write) -> Result<u8, CtlError> {
     let mut client = connect(dir)?;
@@ -73,7 +97,10 @@ pub fn run(dir: &Path, json: bool, out: &mut impl Write) -> Result<u8, CtlError>
         },
     ];
     let (fences, mut probes) = match fences::Prober::new(&link) {
-        Ok(prober) => (prober.confinements(), prober.probes()),
+        Ok(prober) => {
+            checks.push(walked(&mut client, prober.place()));
+            (prober.confinements(), prober.probes())
+        }
         Err(error) => {
             checks.push(Check::failed("fences", &format!("cannot be probed: {error}")));
             (Vec::new(), Vec::new())

@@ -16,6 +16,9 @@ fn told(env: &Env) -> BTreeMap<(String, String), String> {
     let output = env.ctl(["self-test", "--json"]).expect_code(0);
     let object: Value = serde_json::from_str(&output.text()).expect("an object");
     assert_eq!(object["ok"], true);
+    let checks = object["checks"].as_array().expect("checks");
+    let walked = checks.iter().any(|check| text(check, "detail").contains("files of a directory"));
+    assert!(walked, "files were not found by name: {object}");
     let probes = object["probes"].as_array().expect("probes");
     let told: BTreeMap<(String, String), String> = probes
         .iter()

@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::SystemTime;
 
@@ -37,6 +37,11 @@ impl Prober {
             place: Place::new()?,
             fences: Fence::ALL.into_iter().filter(is_here).collect(),
         })
+    }
+
+    /// A directory with two files in which nothing is to be found.
+    pub fn place(&self) -> &Path {
+        &self.place.0
     }
 
     /// What the kernel says of a process behind each fence.
