@@ -59,6 +59,9 @@ pub fn run(args: impl Iterator<Item = OsString>) -> Result<(), String> {
     io::stdout().write_all(&bytes).map_err(text)
 }
 
+/// Bytes of all paths together, below what fits into the answer.
+const TOLD_BYTES_MAX: usize = 48 * 1024;
+
 fn walk(path: &Path) -> Walk {
     let mut steps = Vec::new();
     let end = follow(path, &mut steps).map_err(Errno::raw_os_error);
@@ -69,7 +72,7 @@ fn walk(path: &Path) -> Walk {
 fn follow(path: &Path, steps: &mut Vec<Step>) -> Result<bool, Errno> {
     let root = || openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let (mut here, mut at, mut left) = (root()?, PathBuf::from("/"), parts(path));
-    let mut links = 0;
+    let (mut links, mut told) = (0, 0_usize);
     steps.push(step(&here, &at)?);
     while let Some(name) = left.pop() {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -95,6 +98,11 @@ fn follow(path: &Path, steps: &mut Vec<Step>) -> Result<bool, Errno> {
             left.extend(parts(&target));
         } else {
             here = next;
+        }
+        // A user can make paths of which the steps fill any memory.
+        told = told.saturating_add(found.path.len()).saturating_add(found.target.len());
+        if told > TOLD_BYTES_MAX {
+            return Err(Errno::NAMETOOLONG);
         }
         steps.push(found);
     }

@@ -19,7 +19,7 @@ impl fmt::Display for Escaped<'_> {
                     '\t' => out.write_str("\\t")?,
                     '\\' => out.write_str("\\\\")?,
                     c if c.is_ascii_control() => write!(out, "\\x{:02x}", u32::from(c))?,
-                    c if c.is_control() || is_invisible(c) => {
+                    c if is_unseen(c) => {
                         write!(out, "\\u{{{:x}}}", u32::from(c))?;
                     }
                     c => out.write_char(c)?,
@@ -31,6 +31,12 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a character does something to a line, rather than to be seen in it.
+#[must_use]
+pub fn is_unseen(character: char) -> bool {
+    character.is_control() || is_invisible(character)
 }
 
 /// Direction marks, separators and other characters that change how the rest of a line is shown.

@@ -23,9 +23,11 @@ const FILTER: u32 = 2;
 /// The status of the one process with this name.
 #[track_caller]
 fn only(env: &Env, name: &str) -> Status {
-    let pids = env.named(name);
-    assert_eq!(pids.len(), 1, "{name}: {pids:?}");
-    proc::status(pids[0]).expect("it lives")
+    // A worker has the name of its template until it has one of its own.
+    wait_until(name, || match env.named(name)[..] {
+        [pid] => proc::status(pid),
+        _ => None,
+    })
 }
 
 #[track_caller]

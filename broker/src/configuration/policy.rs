@@ -4,6 +4,7 @@
 //! broker never does: it gets numbers and paths that were checked.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::document::{Document, Findings, Table};
@@ -128,8 +129,32 @@ fn check_except(At { value: path, place }: &At<String>, findings: &mut Findings)
             shown(&real)
         );
         findings.problems.push(place.problem(text));
+    } else if is_same(path, &path.chars().map(other_case).collect::<String>()) {
+        let text = format!(
+            "`{path}` in `except` is on a file system that ignores case, where names in other letters lead around it; grant what may be scanned in place of excepting what may not"
+        );
+        findings.problems.push(place.problem(text));
     } else if fs::symlink_metadata(path).is_err() {
         let text = format!("`{path}` in `except` is not there");
         findings.notes.push(place.problem(text));
     }
+}
+
+fn other_case(letter: char) -> char {
+    if letter.is_ascii_lowercase() {
+        letter.to_ascii_uppercase()
+    } else {
+        letter.to_ascii_lowercase()
+    }
+}
+
+/// Whether the last names of two paths lead to the same object, by the same directory.
+fn is_same(path: &str, other: &str) -> bool {
+    let (path, other) = (Path::new(path), Path::new(other));
+    let (Some(directory), Some(name)) = (path.parent(), other.file_name()) else {
+        return false;
+    };
+    let other = directory.join(name);
+    let id = |path: &Path| fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    other != path && id(path).is_some() && id(path) == id(&other)
 }

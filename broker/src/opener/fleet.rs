@@ -25,6 +25,9 @@ use super::evidence::{self, Entries};
 /// How often a worker may be taken away from one file through no fault of the file.
 const INTERRUPTIONS_MAX: u8 = 3;
 
+/// `MAX_ERRNO` of the kernel.
+const ERRNO_MAX: i32 = 4095;
+
 /// The rules that a worker has loaded.
 #[derive(Debug, Clone)]
 pub struct Generation {
@@ -297,10 +300,14 @@ impl Worker {
         }
     }
 
-    /// An answer that may be believed: all its rules exist, and so does what else it tells.
+    /// An answer that may be believed: all its rules exist, and so does what else it tells. A number that cannot be
+    /// true could carry anything.
     fn vet(&self, examined: Examined, size: u64) -> Option<Examined> {
         let exists = |rule: &u32| self.generation.table.name(*rule).is_some();
         match &examined.answer.finding {
+            // One byte more is asked for than there should be.
+            _ if examined.answer.read > size.saturating_add(1) => None,
+            Finding::ReadError(errno) if !(1..=ERRNO_MAX).contains(errno) => None,
             Finding::Match(rules) if !rules.iter().all(exists) => None,
             _ if !self.wanted.is_any() => Some(examined),
             _ => evidence::vet(examined, self.wanted, size, &self.generation.entries),

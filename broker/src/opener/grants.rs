@@ -23,10 +23,10 @@ const LOOKUP_ATTEMPTS_MAX: u32 = 4;
 
 /// How often a file is looked at that has just changed, and the pause in between.
 const LOOKS_MAX: u32 = 3;
-const LOOK_PAUSE: Duration = Duration::from_millis(25);
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// More than the kernel's clock for times of files may lag behind: a tick of 10 ms at most.
-const CLOCK_LAG: Duration = Duration::from_millis(20);
+const CLOCK_LAG: Duration = Duration::from_millis(100);
 
 /// The coarsest clock of a file system that has no fractions of seconds.
 const CLOCK_COARSE: Duration = Duration::from_secs(2);

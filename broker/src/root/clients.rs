@@ -53,12 +53,8 @@ pub struct Waiting {
 impl Broker {
     /// Decides on one new connection.
     pub(super) fn admit(&mut self, access: Access, connection: OwnedFd) {
-        let peer = match Peer::of(&connection) {
-            Ok(peer) => peer,
-            Err(error) => {
-                debug!("connection refused: {error}");
-                return self.refuse(connection, Refusal::Overloaded);
-            }
+        let Ok(peer) = Peer::of(&connection) else {
+            return self.refuse(connection, Refusal::Overloaded);
         };
         debug!("connection: uid {} gid {} pid {}, {access:?}", peer.uid, peer.gid, peer.pid);
         match authorise(&peer, access, self.settings.mode, &self.settings.policy) {
@@ -81,7 +77,7 @@ impl Broker {
         let busy = self.openers.values().filter(|opener| opener.busy);
         let busy = busy.map(|opener| opener.grant.caller_uid);
         // Openers that were killed but hang in the kernel count until they are gone.
-        let hanging = self.children.iter().map(|(_, owner)| *owner);
+        let hanging = self.children.iter().filter_map(|(_, owner)| *owner);
         let all = if uid == 0 { OPENERS_MAX } else { OPENERS_MAX - OPENERS_FOR_ROOT };
         may_take(uid, busy.chain(hanging), all, grant.connections_max())
     }
@@ -174,7 +170,7 @@ impl Broker {
         if let Some(opener) = self.openers.remove(&id) {
             debug!("opener {}: {why}", opener.child.id());
             let uid = opener.grant.caller_uid;
-            self.children.extend(spawn::end(opener.child).map(|child| (child, uid)));
+            self.children.extend(spawn::end(opener.child).map(|child| (child, Some(uid))));
             self.served();
         }
     }

@@ -21,6 +21,7 @@ pub mod spawn;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
+use std::iter::repeat;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -95,7 +96,7 @@ pub struct Broker {
     next_opener: OpenerId,
     /// Children that are not openers, or were killed, until they are collected; with the uid that an
     /// opener counts against.
-    children: Vec<(Child, u32)>,
+    children: Vec<(Child, Option<u32>)>,
     end: Option<End>,
 }
 
@@ -109,6 +110,8 @@ impl Broker {
         descriptors: Vec<OwnedFd>,
         private: Option<OwnedFd>,
     ) -> Result<Self, String> {
+        // Before anything is there that would be left behind.
+        let signals = watch_signals().map_err(|error| format!("signals: {error}"))?;
         let mut come = descriptors.into_iter();
         let mut next = |comes: bool| if comes { come.next() } else { None };
         let interpreter = next(settings.interpreted).map(File::from);
@@ -129,7 +132,6 @@ impl Broker {
         let auditor =
             auditor.transpose().map_err(|error| format!("cannot start the auditor: {error}"))?;
         let (auditors_child, auditor) = auditor.unzip();
-        let signals = watch_signals().map_err(|error| format!("signals: {error}"))?;
         confine(dir.as_ref(), [&interpreter, &executable], settings.is_system())
             .map_err(|error| format!("cannot confine the broker: {error}"))?;
         let (child, dispatcher) = spawn::dispatcher(&settings, &sockets)
@@ -150,7 +152,7 @@ impl Broker {
             waiting: VecDeque::new(),
             openers: BTreeMap::new(),
             next_opener: 0,
-            children: auditors_child.into_iter().chain([child]).map(|child| (child, 0)).collect(),
+            children: auditors_child.into_iter().chain([child]).zip(repeat(None)).collect(),
             end: None,
         })
     }
@@ -251,7 +253,9 @@ impl Broker {
     /// Tells the dispatcher something. If it is slow we wait for it; if it is stuck, so are we.
     fn tell_dispatcher(&mut self, message: BrokerToDispatcher, descriptor: Option<OwnedFd>) {
         let borrowed: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
-        if let Err(error) = self.dispatcher.send(&message, &borrowed) {
+        // Once it is deaf, we end, and wait for it no more.
+        let sent = self.end.is_none().then(|| self.dispatcher.send(&message, &borrowed));
+        if let Some(Err(error)) = sent {
             self.finish(End::Failed(format!("the dispatcher ended or is deaf: {error}")));
         }
     }
@@ -259,7 +263,8 @@ impl Broker {
     /// Tells the auditor something; the same holds.
     fn tell_auditor(&mut self, message: &BrokerToAuditor, descriptor: Option<OwnedFd>) {
         let borrowed: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
-        if let Some(Err(error)) = self.auditor.as_mut().map(|link| link.send(message, &borrowed)) {
+        let auditor = self.auditor.as_mut().filter(|_| self.end.is_none());
+        if let Some(Err(error)) = auditor.map(|link| link.send(message, &borrowed)) {
             self.finish(End::Failed(format!("the auditor ended or is deaf: {error}")));
         }
     }
@@ -278,7 +283,7 @@ impl Broker {
         match started {
             Ok((child, link)) => {
                 let message = is(child.id());
-                self.children.push((child, 0));
+                self.children.push((child, None));
                 self.tell_dispatcher(message, Some(link));
             }
             // The dispatcher misses it, and asks again.

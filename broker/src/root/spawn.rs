@@ -95,7 +95,6 @@ pub fn auditor(uid: Option<u32>, plan: &ByteBuf) -> io::Result<(Child, AuditorCh
 pub fn opener(grant: &Grant, scanner_uid: u32, out: Option<OwnedFd>) -> io::Result<StartedOpener> {
     let (mut ours, theirs) = OpenerChannel::pair()?;
     let (lease, lease_of_opener) = pair()?;
-    ours.set_nonblocking(true)?;
     let title = format!("fdbroker: opener for uid {}", grant.caller_uid);
     let out = out.map_or_else(Stdio::null, Stdio::from);
     let child = role(&title, opener::ROLE, theirs).stdout(out).spawn()?;
@@ -107,6 +106,8 @@ pub fn opener(grant: &Grant, scanner_uid: u32, out: Option<OwnedFd>) -> io::Resu
         end(child);
         return Err(io::Error::other(error));
     }
+    // It has read by then, and is our own code until it has: groups need more room than a socket has.
+    ours.set_nonblocking(true)?;
     Ok((child, ours, lease))
 }
 

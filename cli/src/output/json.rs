@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use fdbroker_common::client::Report;
 use fdbroker_common::details::{Details, MetaValue};
+use fdbroker_common::escape::is_unseen;
 use fdbroker_common::outcome::Outcome;
 use fdbroker_common::totals::Totals;
 use serde::Serialize;
@@ -233,13 +234,29 @@ pub fn write_summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> 
     write_line(out, &SummaryLine { summary: object })
 }
 
-/// Writes any object as a line.
+/// Writes any object as a line. What a terminal would act on is escaped; the values stay the same.
 ///
 /// # Errors
 /// As write(2).
 pub fn write_line(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, object)?;
-    out.write_all(b"\n")
+    let mut line = serde_json::to_string(object)?;
+    // All that is not ASCII stands within strings.
+    if line.contains(is_unseen) {
+        let mut escaped = String::with_capacity(line.len());
+        for character in line.chars() {
+            match character {
+                c if is_unseen(c) => {
+                    let mut units = [0; 2];
+                    let units = c.encode_utf16(&mut units).iter();
+                    escaped.extend(units.map(|unit| format!("\\u{unit:04x}")));
+                }
+                c => escaped.push(c),
+            }
+        }
+        line = escaped;
+    }
+    line.push('\n');
+    out.write_all(line.as_bytes())
 }
 
 pub(crate) fn path_object(bytes: &[u8]) -> PathObject<'_> {

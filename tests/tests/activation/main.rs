@@ -109,7 +109,8 @@ fn who_connects_before_anything_runs_is_served_as_soon_as_scans_can_be() {
     this.env.start_scanner();
     served(first);
     served(second);
-    assert_eq!(this.env.status().connections, 2);
+    // Openers tell of a connection a moment after its client has heard all.
+    wait_until("both are counted", || (this.env.status().connections == 2).then_some(()));
 }
 
 #[test]
