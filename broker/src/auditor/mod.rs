@@ -53,7 +53,7 @@ type BrokerChannel = Channel<BrokerToConfiguration, BrokerToAuditor>;
 const BROKER_MESSAGES_MAX: usize = 4_096;
 
 /// How long an opener is heard that goes on when the broker has gone: longer than its socket is.
-const LAST_TURNS_MAX: u32 = 64;
+const LAST_MESSAGES_MAX: u32 = 2_048;
 
 /// All state of the auditor.
 pub struct Auditor {
@@ -131,11 +131,15 @@ impl Auditor {
     fn serve(&mut self) -> Result<(), ChannelError> {
         loop {
             let ready = self.wait().map_err(ChannelError::from)?;
-            // First: what an opener says is about connections of which the broker has told.
-            if self.hear_broker()? {
-                for opener in ready {
-                    let _ = self.hear_opener(opener);
+            // The broker first, and after every message of an opener: what an opener says is about
+            // connections of which the broker has told, and the broker waits for nobody for long.
+            let mut all = self.hear_broker()?;
+            for opener in ready {
+                if !all {
+                    break;
                 }
+                let _ = self.hear_opener(opener);
+                all = self.hear_broker()?;
             }
             self.writer.tick(Instant::now(), false);
         }
@@ -228,13 +232,13 @@ impl Auditor {
         if let Some(opener) = opener {
             opener.welcome(uid, who);
         }
-        self.writer.write_of(uid, Class::Requests, &record);
+        self.writer.write_of(uid, Class::Requests, || record);
     }
 
     /// The broker has gone, and all openers with it: what they have said is heard, and that is all.
     fn end(mut self) {
         for opener in self.openers.keys().copied().collect::<Vec<_>>() {
-            let left = (0..LAST_TURNS_MAX).find(|_| !self.hear_opener(opener));
+            let left = (0..LAST_MESSAGES_MAX).find(|_| !self.hear_opener(opener));
             self.close(opener, left.is_none().then_some("it goes on talking"));
         }
         self.writer.write(&Record::of("stop"));

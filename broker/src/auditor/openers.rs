@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use fdbroker_common::channel::{Channel, ChannelError};
-use fdbroker_common::limits::MESSAGES_PER_TURN;
 use fdbroker_common::outcome::Outcome;
 use fdbroker_common::totals::Totals;
 
@@ -48,6 +47,7 @@ struct Request {
 }
 
 /// An opener said what it may not.
+#[derive(Clone, Copy)]
 struct Broken(&'static str);
 
 impl Opener {
@@ -99,32 +99,28 @@ impl Opener {
 }
 
 impl Auditor {
-    /// Hears what an opener says; whether there may be more.
+    /// Hears one message of an opener; whether there may be more.
     pub(super) fn hear_opener(&mut self, number: u32) -> bool {
-        for _ in 0..MESSAGES_PER_TURN {
-            let Some(opener) = self.openers.get_mut(&number) else {
-                return false;
-            };
-            let notes = match opener.channel.receive() {
-                Ok((OpenerToAuditor::Notes(notes), _)) => notes,
-                Err(ChannelError::WouldBlock) => return false,
-                Err(ChannelError::Closed) => {
-                    self.close(number, None);
-                    return false;
-                }
-                Err(error) => {
-                    self.close(number, Some(&error.to_string()));
-                    return false;
-                }
-            };
-            if let Err(Broken(what)) =
-                notes.into_iter().try_for_each(|note| self.note(number, note))
-            {
-                self.close(number, Some(what));
+        let Some(opener) = self.openers.get_mut(&number) else {
+            return false;
+        };
+        let notes = match opener.channel.receive() {
+            Ok((OpenerToAuditor::Notes(notes), _)) => notes,
+            Err(ChannelError::WouldBlock) => return false,
+            Err(ChannelError::Closed) => {
+                self.close(number, None);
                 return false;
             }
+            Err(error) => {
+                self.close(number, Some(&error.to_string()));
+                return false;
+            }
+        };
+        let heard = notes.into_iter().try_for_each(|note| self.note(number, note));
+        if let Err(Broken(what)) = heard {
+            self.close(number, Some(what));
         }
-        true
+        heard.is_ok()
     }
 
     fn note(&mut self, number: u32, note: Note) -> Result<(), Broken> {
@@ -134,16 +130,16 @@ impl Auditor {
             return opener.begin(connection, self.requests);
         }
         let request = opener.request.as_ref().ok_or(Broken("a note without a scan"))?;
-        let (class, record) = match &note {
-            Note::Begin { .. } => return Ok(()),
-            Note::Target(object, kind) => (Class::Requests, target(request, object, *kind)),
-            Note::File { outcome: Outcome::Match { .. }, .. } => {
-                (Class::Matches, file(request, &note))
-            }
-            Note::File { .. } => (Class::Files, file(request, &note)),
-            Note::End { .. } => (Class::Requests, end(request, opener.pid, &note)),
+        let class = match &note {
+            Note::File { outcome: Outcome::Match { .. }, .. } => Class::Matches,
+            Note::File { .. } => Class::Files,
+            Note::Begin { .. } | Note::Target(..) | Note::End { .. } => Class::Requests,
         };
-        self.writer.write_of(request.uid, class, &record);
+        self.writer.write_of(request.uid, class, || match &note {
+            Note::Target(object, kind) => target(request, object, *kind),
+            Note::End { .. } => end(request, opener.pid, &note),
+            Note::Begin { .. } | Note::File { .. } => file(request, &note),
+        });
         if matches!(note, Note::End { .. }) {
             opener.request = None;
         }
@@ -156,16 +152,18 @@ impl Auditor {
             return;
         };
         if let Some(why) = why {
-            let record = Record::of("opener.cut").warning().with("uid", opener.uid);
-            let record = record.with("opener", opener.pid).with("reason", why);
-            self.writer.write_of(opener.uid.unwrap_or(u32::MAX), Class::Requests, &record);
+            let record = || {
+                let record = Record::of("opener.cut").warning().with("uid", opener.uid);
+                record.with("opener", opener.pid).with("reason", why)
+            };
+            self.writer.write_of(opener.uid.unwrap_or(u32::MAX), Class::Requests, record);
         }
         if let Some(request) = opener.request.take() {
             let record = Record::of("request").warning().and(&request.who);
             let record = record.with("opener", opener.pid).with("outcome", "unknown");
             let ms = u64::try_from(request.began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let record = record.with("detail", "its opener has ended").with("ms", ms);
-            self.writer.write_of(request.uid, Class::Requests, &record);
+            self.writer.write_of(request.uid, Class::Requests, || record);
         }
     }
 }

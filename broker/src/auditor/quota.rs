@@ -16,6 +16,8 @@ const BYTES_MAX: u64 = 4 << 20;
 /// The same of files, when records of all were asked for.
 const ALL_RECORDS_MAX: u64 = 6_000_000;
 const ALL_BYTES_MAX: u64 = 4 << 30;
+/// How often it is looked for windows that are over.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Users that are counted one by one; further ones together.
 const USERS_MAX: usize = 4_096;
 
@@ -43,11 +45,11 @@ impl Class {
 }
 
 /// Whether a record is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Passage {
-    /// It is.
-    Written,
+    /// It is, like this.
+    Written(Vec<u8>),
     /// It is the first of its window that is not, which is to be told.
     FirstSuppressed,
     /// It is not.
@@ -70,6 +72,8 @@ struct Window {
 pub struct Quota {
     windows: BTreeMap<(Option<u32>, Class), Window>,
     files: (u64, u64),
+    /// When a window may be over next.
+    sweep_at: Option<Instant>,
 }
 
 impl Quota {
@@ -78,11 +82,17 @@ impl Quota {
     pub fn new(files: Files) -> Self {
         let all = (ALL_RECORDS_MAX, ALL_BYTES_MAX);
         let files = if files == Files::All { all } else { (RECORDS_MAX, BYTES_MAX) };
-        Self { windows: BTreeMap::new(), files }
+        Self { windows: BTreeMap::new(), files, sweep_at: None }
     }
 
-    /// Counts a record.
-    pub fn count(&mut self, uid: u32, class: Class, bytes: usize, now: Instant) -> Passage {
+    /// Counts a record, which is rendered only if it is to be written: nobody has it done in vain. The last
+    /// one may exceed the bound on bytes.
+    pub fn count(
+        &mut self,
+        (uid, class): (u32, Class),
+        now: Instant,
+        render: impl FnOnce() -> Vec<u8>,
+    ) -> Passage {
         let (records_max, bytes_max) = match class {
             Class::Files => self.files,
             Class::Requests | Class::Matches => (RECORDS_MAX, BYTES_MAX),
@@ -91,11 +101,13 @@ impl Quota {
         let owner = Some(uid).filter(|_| known || self.windows.len() < USERS_MAX);
         let fresh = Window { began: now, records: 0, bytes: 0, suppressed: 0 };
         let window = self.windows.entry((owner, class)).or_insert(fresh);
-        let bytes = window.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        if window.records < records_max && bytes <= bytes_max {
+        self.sweep_at = self.sweep_at.or_else(|| now.checked_add(WINDOW));
+        if window.records < records_max && window.bytes < bytes_max {
+            let rendered = render();
+            let bytes = u64::try_from(rendered.len()).unwrap_or(u64::MAX);
             window.records = window.records.saturating_add(1);
-            window.bytes = bytes;
-            return Passage::Written;
+            window.bytes = window.bytes.saturating_add(bytes);
+            return Passage::Written(rendered);
         }
         window.suppressed = window.suppressed.saturating_add(1);
         if window.suppressed == 1 { Passage::FirstSuppressed } else { Passage::Suppressed }
@@ -104,6 +116,9 @@ impl Quota {
     /// Windows that are over, or all of them, in which something was suppressed.
     pub fn over(&mut self, now: Instant, all: bool) -> Vec<Suppressed> {
         let mut told = Vec::new();
+        if !all && self.sweep_at.is_none_or(|at| now < at) {
+            return told;
+        }
         self.windows.retain(|(uid, class), window| {
             let over = all || now.saturating_duration_since(window.began) >= WINDOW;
             if over && window.suppressed > 0 {
@@ -111,13 +126,15 @@ impl Quota {
             }
             !over
         });
+        let next = self.windows.values().filter_map(|window| window.began.checked_add(WINDOW));
+        self.sweep_at = next.min().max(now.checked_add(SWEEP)).filter(|_| !self.windows.is_empty());
         told
     }
 
-    /// When the next window is over in which something was suppressed.
+    /// When that is to be asked next.
     #[must_use]
     pub fn next_event(&self) -> Option<Instant> {
-        self.windows.values().filter_map(|window| window.began.checked_add(WINDOW)).min()
+        self.sweep_at
     }
 }
 
@@ -125,8 +142,16 @@ impl Quota {
 mod tests {
     use super::*;
 
+    fn count(quota: &mut Quota, whose: (u32, Class), bytes: usize, now: Instant) -> Passage {
+        quota.count(whose, now, || vec![b'x'; bytes])
+    }
+
+    fn is_written(q: &mut Quota, whose: (u32, Class), bytes: usize, now: Instant) -> bool {
+        matches!(count(q, whose, bytes, now), Passage::Written(_))
+    }
+
     fn fill(quota: &mut Quota, uid: u32, class: Class, records: u64, now: Instant) -> u64 {
-        let written = |_: &u64| quota.count(uid, class, 100, now) == Passage::Written;
+        let written = |_: &u64| is_written(quota, (uid, class), 100, now);
         u64::try_from((0..records).filter(written).count()).unwrap()
     }
 
@@ -134,28 +159,36 @@ mod tests {
     fn what_is_suppressed_is_told_at_once_and_counted_to_the_end() {
         let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
         assert_eq!(fill(&mut quota, 7, Class::Requests, RECORDS_MAX, now), RECORDS_MAX);
-        assert_eq!(quota.count(7, Class::Requests, 1, now), Passage::FirstSuppressed);
-        assert_eq!(quota.count(7, Class::Requests, 1, now), Passage::Suppressed);
+        assert_eq!(count(&mut quota, (7, Class::Requests), 1, now), Passage::FirstSuppressed);
+        assert_eq!(count(&mut quota, (7, Class::Requests), 1, now), Passage::Suppressed);
         assert_eq!(quota.over(now, false), []);
         assert_eq!(quota.next_event(), now.checked_add(WINDOW));
         assert_eq!(quota.over(now + WINDOW, false), [(Some(7), Class::Requests, 2)]);
-        assert_eq!(quota.count(7, Class::Requests, 1, now + WINDOW), Passage::Written);
+        assert!(is_written(&mut quota, (7, Class::Requests), 1, now + WINDOW));
     }
 
     #[test]
     fn a_crowd_of_other_records_hides_no_match_and_nobody_elses() {
         let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
         fill(&mut quota, 7, Class::Files, RECORDS_MAX * 2, now);
-        assert_eq!(quota.count(7, Class::Files, 1, now), Passage::Suppressed);
-        assert_eq!(quota.count(7, Class::Matches, 1, now), Passage::Written);
-        assert_eq!(quota.count(8, Class::Files, 1, now), Passage::Written);
+        assert_eq!(count(&mut quota, (7, Class::Files), 1, now), Passage::Suppressed);
+        assert!(is_written(&mut quota, (7, Class::Matches), 1, now));
+        assert!(is_written(&mut quota, (8, Class::Files), 1, now));
+    }
+
+    #[test]
+    fn what_is_suppressed_is_not_even_rendered() {
+        let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
+        fill(&mut quota, 7, Class::Files, RECORDS_MAX, now);
+        let passage = quota.count((7, Class::Files), now, || unreachable!("it is not written"));
+        assert_eq!(passage, Passage::FirstSuppressed);
     }
 
     #[test]
     fn long_names_count_by_their_bytes() {
         let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
         let mut written = 0;
-        while quota.count(7, Class::Files, 16 * 1024, now) == Passage::Written {
+        while is_written(&mut quota, (7, Class::Files), 16 * 1024, now) {
             written += 1;
         }
         assert_eq!(written, BYTES_MAX / (16 * 1024));
@@ -165,7 +198,7 @@ mod tests {
     fn more_users_than_are_counted_apart_are_counted_together() {
         let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
         for uid in 0..10_000 {
-            let _ = quota.count(uid, Class::Requests, 1, now);
+            let _ = count(&mut quota, (uid, Class::Requests), 1, now);
         }
         assert_eq!(quota.windows.len(), USERS_MAX + 1);
         for uid in 0..10_000 {

@@ -63,12 +63,12 @@ impl Writer {
         self.sink.word()
     }
 
-    /// Writes a record that a user has caused, within that user's quota.
-    pub fn write_of(&mut self, uid: u32, class: Class, record: &Record) {
+    /// Writes a record that a user has caused, within that user's quota. Beyond, it is not even made.
+    pub fn write_of(&mut self, uid: u32, class: Class, record: impl FnOnce() -> Record) {
         let now = Instant::now();
-        let bytes = self.render(record);
-        match self.quota.count(uid, class, bytes.len(), now) {
-            Passage::Written => self.push(bytes, now),
+        let Self { sink, format, next, quota, .. } = self;
+        match quota.count((uid, class), now, || render(sink, *format, *next, &record())) {
+            Passage::Written(bytes) => self.push(bytes, now),
             Passage::FirstSuppressed => {
                 let record = Record::of("suppressing").warning().with("uid", uid);
                 let record = record.with("class", class.word());
@@ -80,14 +80,8 @@ impl Writer {
 
     /// Writes a record of the auditor's own.
     pub fn write(&mut self, record: &Record) {
-        let bytes = self.render(record);
+        let bytes = render(&self.sink, self.format, self.next, record);
         self.push(bytes, Instant::now());
-    }
-
-    fn render(&self, record: &Record) -> Vec<u8> {
-        let time = if record.warns { Record::default().warning() } else { Record::default() };
-        let time = time.with("time", rfc3339(SystemTime::now())).with("seq", self.next);
-        self.sink.render(&time.and(record), self.format)
     }
 
     fn push(&mut self, bytes: Vec<u8>, now: Instant) {
@@ -164,4 +158,10 @@ impl Writer {
     pub fn unwritten(&self) -> u64 {
         u64::try_from(self.waiting.len()).unwrap_or(u64::MAX).saturating_add(self.lost)
     }
+}
+
+fn render(sink: &Sink, format: Format, number: u64, record: &Record) -> Vec<u8> {
+    let time = if record.warns { Record::default().warning() } else { Record::default() };
+    let time = time.with("time", rfc3339(SystemTime::now())).with("seq", number);
+    sink.render(&time.and(record), format)
 }
