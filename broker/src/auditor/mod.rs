@@ -15,6 +15,9 @@ pub mod sink;
 pub mod time;
 pub mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -58,6 +61,8 @@ const LAST_MESSAGES_MAX: u32 = 2_048;
 /// All state of the auditor.
 pub struct Auditor {
     broker: BrokerChannel,
+    /// How its link ended, if that was found while an opener was heard.
+    ended: Option<ChannelError>,
     processes: Processes,
     writer: Writer,
     files: AuditFiles,
@@ -93,6 +98,7 @@ pub fn run() -> io::Result<()> {
     let writer = Writer::new(sink, plan.format, plan.files);
     let mut auditor = Auditor {
         broker,
+        ended: None,
         processes,
         writer,
         files: plan.files,
@@ -164,6 +170,9 @@ impl Auditor {
 
     /// Hears what the broker says; whether that is all.
     fn hear_broker(&mut self) -> Result<bool, ChannelError> {
+        if let Some(ended) = self.ended.take() {
+            return Err(ended);
+        }
         for _ in 0..BROKER_MESSAGES_MAX {
             let (message, mut descriptors) = match self.broker.receive() {
                 Err(ChannelError::WouldBlock) => return Ok(true),

@@ -14,11 +14,11 @@ use fdbroker_common::totals::Totals;
 
 use super::Auditor;
 use super::quota::Class;
-use super::record::Record;
+use super::record::{Record, Value};
 use crate::auditor::plan::AuditFiles;
 use crate::record_link::{AuditorToOpener, Ending, Kind, Note, Object, OpenerToAuditor};
 
-/// Connections of an opener of which it has said nothing yet; of older ones nothing more is believed.
+/// Connections of an opener of which it has said nothing yet; of older ones only the user is known.
 const CONNECTIONS_MAX: usize = 64;
 
 /// The auditor's end of one opener.
@@ -34,6 +34,8 @@ pub struct Opener {
     /// Whose they are.
     uid: Option<u32>,
     welcomed: u32,
+    /// Of which connection its last scan was.
+    begun: u32,
     request: Option<Request>,
 }
 
@@ -65,7 +67,16 @@ impl Opener {
         channel.set_nonblocking(true)?;
         channel.send(&AuditorToOpener::Tell(files), &[]).map_err(io::Error::other)?;
         let connections = VecDeque::new();
-        Ok(Self { channel, pid, rule, connections, uid: None, welcomed: 0, request: None })
+        Ok(Self {
+            channel,
+            pid,
+            rule,
+            connections,
+            uid: None,
+            welcomed: 0,
+            begun: 0,
+            request: None,
+        })
     }
 
     /// Descriptor to poll.
@@ -85,16 +96,27 @@ impl Opener {
 
     /// A scan for a connection, not for one before an earlier one.
     fn begin(&mut self, connection: u32, number: u64) -> Result<(), Broken> {
-        while self.connections.front().is_some_and(|(nth, ..)| *nth != connection) {
-            self.connections.pop_front();
-        }
-        let (_, uid, who) = self.connections.front().ok_or(Broken("an unknown connection"))?;
+        let known = (self.begun.max(1)..=self.welcomed).contains(&connection);
+        let user = self.uid.filter(|_| known).ok_or(Broken("an unknown connection"))?;
         if self.request.is_some() {
             return Err(Broken("a scan within a scan"));
         }
-        let who = who.clone().with("request", number).with("authorization", self.rule);
-        self.request = Some(Request { uid: *uid, who, began: Instant::now() });
+        self.begun = connection;
+        while self.connections.front().is_some_and(|(nth, ..)| *nth < connection) {
+            self.connections.pop_front();
+        }
+        let front = self.connections.front().filter(|(nth, ..)| *nth == connection);
+        // An opener works for one user only.
+        let (uid, who) =
+            front.map_or_else(|| (user, forgotten(user)), |(_, uid, who)| (*uid, who.clone()));
+        let who = who.with("request", number).with("authorization", self.rule);
+        self.request = Some(Request { uid, who, began: Instant::now() });
         Ok(())
+    }
+
+    /// Whether the broker has told of this connection.
+    fn knows(&self, connection: u32) -> bool {
+        connection <= self.welcomed
     }
 }
 
@@ -124,6 +146,12 @@ impl Auditor {
     }
 
     fn note(&mut self, number: u32, note: Note) -> Result<(), Broken> {
+        if let Note::Begin { connection } = note
+            && self.openers.get(&number).is_some_and(|opener| !opener.knows(connection))
+        {
+            // The broker told of it before the opener had it, but maybe after it was heard last.
+            self.ended = self.hear_broker().err();
+        }
         let opener = self.openers.get_mut(&number).ok_or(Broken("an unknown opener"))?;
         if let Note::Begin { connection } = note {
             self.requests = self.requests.saturating_add(1);
@@ -166,6 +194,13 @@ impl Auditor {
             self.writer.write_of(request.uid, Class::Requests, || record);
         }
     }
+}
+
+/// Who a connection is of, when more came since than are remembered.
+fn forgotten(uid: u32) -> Record {
+    let nothing = ["gid", "pid", "exe", "connection"];
+    let who = Record::default().with("uid", uid);
+    nothing.into_iter().fold(who, |who, name| who.with(name, Value::Null))
 }
 
 fn target(request: &Request, object: &Object, kind: Kind) -> Record {
