@@ -20,7 +20,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use caps::{CapSet, Capability};
@@ -136,26 +136,39 @@ fn take_identity(uid: Option<u32>) -> io::Result<bool> {
 impl Auditor {
     fn serve(&mut self) -> Result<(), ChannelError> {
         loop {
-            let ready = self.wait().map_err(ChannelError::from)?;
-            // The broker first, and after every message of an opener: what an opener says is about
-            // connections of which the broker has told, and the broker waits for nobody for long.
-            let mut all = self.hear_broker()?;
-            for opener in ready {
-                if !all {
-                    break;
-                }
-                let _ = self.hear_opener(opener);
-                all = self.hear_broker()?;
-            }
-            self.writer.tick(Instant::now(), false);
+            self.turn()?;
         }
     }
 
-    fn wait(&self) -> io::Result<Vec<u32>> {
-        let openers = self.openers.values().map(Opener::fd);
-        let fds: Vec<BorrowedFd<'_>> = openers.chain([self.broker.as_fd()]).collect();
-        let mut fds: Vec<PollFd<'_>> =
-            fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    fn turn(&mut self) -> Result<(), ChannelError> {
+        let (ready, room) = self.wait().map_err(ChannelError::from)?;
+        if room {
+            self.writer.resume();
+        }
+        // The broker first, and after every message of an opener: what an opener says is about
+        // connections of which the broker has told, and the broker waits for nobody for long.
+        let mut all = self.hear_broker()?;
+        for opener in ready {
+            if !all || self.writer.pushes_back() {
+                break;
+            }
+            let _ = self.hear_opener(opener);
+            all = self.hear_broker()?;
+        }
+        self.writer.tick(Instant::now(), false);
+        Ok(())
+    }
+
+    /// Openers that have said something, and whether there is room where records go.
+    fn wait(&self) -> io::Result<(Vec<u32>, bool)> {
+        let poll_in = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        // Openers that are not heard open no more files.
+        let heard = !self.writer.pushes_back();
+        let openers = || self.openers.iter().filter(|_| heard);
+        let mut fds: Vec<PollFd<'_>> = openers().map(|(_, opener)| poll_in(opener.fd())).collect();
+        fds.push(poll_in(self.broker.as_fd()));
+        let sink = self.writer.waits_for();
+        fds.extend(sink.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         let timeout = self.writer.next_event().map_or(PollTimeout::NONE, |at| {
             let wait = at.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
             PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
@@ -164,8 +177,10 @@ impl Auditor {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let said = self.openers.keys().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(true));
-        Ok(said.map(|(opener, _)| *opener).collect())
+        let found = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+        let said = openers().zip(&fds).filter(|(_, fd)| found(fd));
+        let said = said.map(|((opener, _), _)| *opener).collect();
+        Ok((said, sink.is_some() && fds.last().is_some_and(found)))
     }
 
     /// Hears what the broker says; whether that is all.

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
@@ -26,13 +26,16 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// What the standard error of a service is connected to.
 const JOURNAL_STREAM: &str = "/run/systemd/journal/stdout";
 
+/// What a pipe takes without waiting when poll(2) says that it takes something.
+const PIPE_BUF: usize = libc::PIPE_BUF;
+
 /// An open destination.
 #[derive(Debug)]
 pub enum Sink {
     /// A file of the administrator's, only to append to.
     File(File),
-    /// Standard error.
-    Stderr,
+    /// Standard error, by a descriptor of its own.
+    Stderr(File),
     /// The journal, connected.
     Journal(UnixDatagram),
 }
@@ -53,7 +56,9 @@ impl Sink {
             To::Auto if stderr_is_journal() => {
                 journal().map_err(|error| format!("{JOURNAL}: {error}"))
             }
-            To::Auto | To::Stderr | To::Off => Ok(Self::Stderr),
+            To::Auto | To::Stderr | To::Off => {
+                stderr().map_err(|error| format!("standard error: {error}"))
+            }
         }
     }
 
@@ -84,7 +89,16 @@ impl Sink {
     pub fn file(&self) -> Option<i32> {
         match self {
             Self::File(file) => Some(file.as_raw_fd()),
-            Self::Stderr | Self::Journal(_) => None,
+            Self::Stderr(_) | Self::Journal(_) => None,
+        }
+    }
+
+    /// Descriptor to poll.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::File(file) | Self::Stderr(file) => file.as_fd(),
+            Self::Journal(socket) => socket.as_fd(),
         }
     }
 
@@ -93,7 +107,7 @@ impl Sink {
     pub fn word(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
-            Self::Stderr => "stderr",
+            Self::Stderr(_) => "stderr",
             Self::Journal(_) => "journal",
         }
     }
@@ -103,7 +117,7 @@ impl Sink {
     pub fn render(&self, record: &Record, how: Format) -> Vec<u8> {
         match self {
             Self::Journal(_) => format::datagram(record, how),
-            Self::File(_) | Self::Stderr => format::line(record, how) + "\n",
+            Self::File(_) | Self::Stderr(_) => format::line(record, how) + "\n",
         }
         .into_bytes()
     }
@@ -115,18 +129,22 @@ impl Sink {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::File(file) => file.write(bytes),
-            Self::Stderr => {
-                let out = io::stderr();
+            Self::Stderr(out) => {
                 let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
                 match poll(&mut fds, PollTimeout::ZERO) {
                     Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
-                    _ => out.lock().write(bytes),
+                    // A pipe that has any room has that for so much, and more would wait for it.
+                    _ => out.write(bytes.get(..PIPE_BUF).unwrap_or(bytes)),
                 }
             }
             // All or nothing.
             Self::Journal(socket) => socket.send(bytes),
         }
     }
+}
+
+fn stderr() -> io::Result<Sink> {
+    Ok(Sink::Stderr(io::stderr().as_fd().try_clone_to_owned()?.into()))
 }
 
 fn journal() -> io::Result<Sink> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 
 use super::*;
 use crate::audit_link::BrokerToAuditor;
@@ -92,4 +93,76 @@ fn a_broker_that_has_gone_is_noticed_whoever_was_heard() {
     opener.send(&scan(1), &[]).unwrap();
     assert!(!auditor.hear_opener(1));
     assert!(matches!(auditor.hear_broker(), Err(ChannelError::Closed)));
+}
+
+/// A journal of which the other end is read when the test does.
+fn journal() -> (Sink, UnixDatagram) {
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    (Sink::Journal(ours), theirs)
+}
+
+#[test]
+fn openers_wait_for_a_slow_reader_and_no_record_is_lost() {
+    let (sink, reader) = journal();
+    let (mut auditor, mut broker) = auditor(sink);
+    let mut opener = opener(&mut auditor);
+    opener.set_nonblocking(true).unwrap();
+    connect(&mut broker);
+    let message = scan(1);
+    let mut scans = 0;
+    let sent = |opener: &mut OpenersEnd, scans: &mut u64| {
+        while *scans < 2_500 && opener.send(&message, &[]).is_ok() {
+            *scans += 1;
+        }
+    };
+    // Two records a scan, and one of the connection.
+    for _ in 0..2_500 {
+        sent(&mut opener, &mut scans);
+        auditor.turn().unwrap();
+        if auditor.writer.pushes_back() {
+            break;
+        }
+    }
+    assert!(auditor.writer.pushes_back(), "nobody reads");
+    let heard = auditor.requests;
+    connect(&mut broker);
+    auditor.turn().unwrap();
+    assert_eq!((auditor.connections, auditor.requests), (2, heard), "the broker alone is heard");
+    let mut read = 0_u64;
+    let mut buffer = [0; 16 * 1024];
+    while read < 2 * 2_500 + 2 {
+        while reader.recv(&mut buffer).is_ok() {
+            read += 1;
+        }
+        sent(&mut opener, &mut scans);
+        if read < 2 * 2_500 + 2 {
+            auditor.turn().unwrap();
+        }
+    }
+    assert_eq!((auditor.requests, auditor.writer.unwritten()), (2_500, 0));
+}
+
+#[test]
+fn a_pipe_that_has_little_room_is_never_waited_for() {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let mut sink = Sink::Stderr(writer.into());
+    let record = [b'x'; 20_000];
+    let fill = |sink: &mut Sink| {
+        let mut all = 0;
+        loop {
+            match sink.write(&record) {
+                Ok(written) => all += written,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    return all;
+                }
+            }
+        }
+    };
+    let mut reader = File::from(reader);
+    assert!(fill(&mut sink) > 0);
+    std::io::Read::read_exact(&mut reader, &mut [0; 4096]).unwrap();
+    assert_eq!(fill(&mut sink), 4096, "a page is free, and no more is written");
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::error;
@@ -37,6 +38,8 @@ pub struct Writer {
     /// Records that could not be kept.
     lost: u64,
     retry_at: Option<Instant>,
+    /// Whether the destination has no room because nobody reads it.
+    blocked: bool,
     complained: Option<Instant>,
 }
 
@@ -53,6 +56,7 @@ impl Writer {
             waiting_bytes: 0,
             lost: 0,
             retry_at: None,
+            blocked: false,
             complained: None,
         }
     }
@@ -109,6 +113,28 @@ impl Writer {
         }
     }
 
+    /// What is to be polled for room, if anything waits for a reader.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        self.blocked.then(|| self.sink.fd())
+    }
+
+    /// There may be room again.
+    pub fn resume(&mut self) {
+        if self.blocked {
+            self.flush(Instant::now());
+        }
+    }
+
+    /// Whether openers are to wait: a reader is slow, and half of the room for what waits is taken. What
+    /// the broker tells has the other half. A disk that takes nothing keeps nobody waiting.
+    #[must_use]
+    pub fn pushes_back(&self) -> bool {
+        let half = self.waiting.len() >= WAITING_RECORDS_MAX / 2
+            || self.waiting_bytes >= WAITING_BYTES_MAX / 2;
+        self.blocked && half
+    }
+
     /// When that is to be done next.
     #[must_use]
     pub fn next_event(&self) -> Option<Instant> {
@@ -117,6 +143,7 @@ impl Writer {
 
     fn flush(&mut self, now: Instant) {
         self.retry_at = None;
+        self.blocked = false;
         while let Some(front) = self.waiting.front_mut() {
             match self.sink.write(front) {
                 Ok(written) if written < front.len() => {
@@ -129,6 +156,7 @@ impl Writer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    self.blocked = error.kind() == io::ErrorKind::WouldBlock;
                     self.retry_at = now.checked_add(RETRY);
                     return self.complain(&error, now);
                 }
@@ -143,7 +171,7 @@ impl Writer {
 
     fn complain(&mut self, why: &io::Error, now: Instant) {
         let recent = |at: Instant| now.saturating_duration_since(at) < COMPLAINT;
-        if matches!(self.sink, Sink::Stderr) || self.complained.is_some_and(recent) {
+        if matches!(self.sink, Sink::Stderr(_)) || self.complained.is_some_and(recent) {
             return;
         }
         self.complained = Some(now);
