@@ -1,7 +1,8 @@
 //! How many records one user may cause: in a minute, so many of each class. Pure.
 //!
 //! Beyond that records are counted instead of written, which is said when it begins and when the minute
-//! is over. Matches have a share of their own, so that nobody hides one behind a crowd of others.
+//! is over. Matches have a share of their own, so that nobody hides one behind a crowd of others, and are
+//! counted by user however many users there are.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ const ALL_RECORDS_MAX: u64 = 6_000_000;
 const ALL_BYTES_MAX: u64 = 4 << 30;
 /// How often it is looked for windows that are over.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Users that are counted one by one; further ones together.
+/// Users that are counted one by one; further ones together, and of matches those with the fewest not at all.
 const USERS_MAX: usize = 4_096;
 
 /// What is counted apart.
@@ -67,10 +68,16 @@ struct Window {
     suppressed: u64,
 }
 
+type Windows = BTreeMap<(Option<u32>, Class), Window>;
+
 /// All windows.
 #[derive(Debug)]
 pub struct Quota {
-    windows: BTreeMap<(Option<u32>, Class), Window>,
+    windows: Windows,
+    /// Those of matches.
+    matches: Windows,
+    /// What was suppressed in windows that were forgotten.
+    forgotten: Vec<Suppressed>,
     files: (u64, u64),
     /// When a window may be over next.
     sweep_at: Option<Instant>,
@@ -82,7 +89,13 @@ impl Quota {
     pub fn new(files: Files) -> Self {
         let all = (ALL_RECORDS_MAX, ALL_BYTES_MAX);
         let files = if files == Files::All { all } else { (RECORDS_MAX, BYTES_MAX) };
-        Self { windows: BTreeMap::new(), files, sweep_at: None }
+        Self {
+            windows: Windows::new(),
+            matches: Windows::new(),
+            forgotten: Vec::new(),
+            files,
+            sweep_at: None,
+        }
     }
 
     /// Counts a record, which is rendered only if it is to be written: nobody has it done in vain. The last
@@ -97,10 +110,15 @@ impl Quota {
             Class::Files => self.files,
             Class::Requests | Class::Matches => (RECORDS_MAX, BYTES_MAX),
         };
-        let known = self.windows.contains_key(&(Some(uid), class));
-        let owner = Some(uid).filter(|_| known || self.windows.len() < USERS_MAX);
+        let matches = class == Class::Matches;
+        let windows = if matches { &mut self.matches } else { &mut self.windows };
+        let full = windows.len() >= USERS_MAX && !windows.contains_key(&(Some(uid), class));
+        if full && matches {
+            self.forgotten.extend(forget_least(windows));
+        }
+        let owner = Some(uid).filter(|_| matches || !full);
         let fresh = Window { began: now, records: 0, bytes: 0, suppressed: 0 };
-        let window = self.windows.entry((owner, class)).or_insert(fresh);
+        let window = windows.entry((owner, class)).or_insert(fresh);
         self.sweep_at = self.sweep_at.or_else(|| now.checked_add(WINDOW));
         if window.records < records_max && window.bytes < bytes_max {
             let rendered = render();
@@ -115,19 +133,22 @@ impl Quota {
 
     /// Windows that are over, or all of them, in which something was suppressed.
     pub fn over(&mut self, now: Instant, all: bool) -> Vec<Suppressed> {
-        let mut told = Vec::new();
+        let mut told = std::mem::take(&mut self.forgotten);
         if !all && self.sweep_at.is_none_or(|at| now < at) {
             return told;
         }
-        self.windows.retain(|(uid, class), window| {
-            let over = all || now.saturating_duration_since(window.began) >= WINDOW;
-            if over && window.suppressed > 0 {
-                told.push((*uid, *class, window.suppressed));
-            }
-            !over
-        });
-        let next = self.windows.values().filter_map(|window| window.began.checked_add(WINDOW));
-        self.sweep_at = next.min().max(now.checked_add(SWEEP)).filter(|_| !self.windows.is_empty());
+        for windows in [&mut self.windows, &mut self.matches] {
+            windows.retain(|(uid, class), window| {
+                let over = all || now.saturating_duration_since(window.began) >= WINDOW;
+                if over && window.suppressed > 0 {
+                    told.push((*uid, *class, window.suppressed));
+                }
+                !over
+            });
+        }
+        let left = || self.windows.values().chain(self.matches.values());
+        let next = left().filter_map(|window| window.began.checked_add(WINDOW));
+        self.sweep_at = next.min().max(now.checked_add(SWEEP)).filter(|_| left().next().is_some());
         told
     }
 
@@ -136,6 +157,14 @@ impl Quota {
     pub fn next_event(&self) -> Option<Instant> {
         self.sweep_at
     }
+}
+
+/// Forgets the window with the fewest records: at worst its user causes so many once more.
+fn forget_least(windows: &mut Windows) -> Option<Suppressed> {
+    let order = |window: &Window| (window.suppressed > 0, window.records);
+    let least = windows.iter().min_by_key(|(_, window)| order(window)).map(|(key, _)| *key)?;
+    let window = windows.remove(&least)?;
+    (window.suppressed > 0).then_some((least.0, least.1, window.suppressed))
 }
 
 #[cfg(test)]
@@ -174,6 +203,32 @@ mod tests {
         assert_eq!(count(&mut quota, (7, Class::Files), 1, now), Passage::Suppressed);
         assert!(is_written(&mut quota, (7, Class::Matches), 1, now));
         assert!(is_written(&mut quota, (8, Class::Files), 1, now));
+    }
+
+    #[test]
+    fn a_crowd_of_users_hides_no_match_of_another() {
+        let (mut quota, now) = (Quota::new(Files::Findings), Instant::now());
+        let crowd = 1_000..1_000 + u32::try_from(2 * USERS_MAX).unwrap();
+        for uid in crowd.clone() {
+            assert!(is_written(&mut quota, (uid, Class::Matches), 1, now));
+        }
+        fill(&mut quota, crowd.end - 1, Class::Matches, RECORDS_MAX, now);
+        fill(&mut quota, crowd.end, Class::Matches, RECORDS_MAX + 2, now);
+        assert_eq!(fill(&mut quota, 7, Class::Matches, 10, now), 10);
+        assert_eq!(quota.matches.len(), USERS_MAX);
+        // Nor do they hide how many were suppressed.
+        let [(Some(_), Class::Matches, 1), (Some(last), Class::Matches, 2)] =
+            quota.over(now, true)[..]
+        else {
+            panic!("not told");
+        };
+        assert_eq!(last, crowd.end);
+        // When all are full, one makes room and says so.
+        for uid in crowd.start..crowd.start + u32::try_from(USERS_MAX).unwrap() {
+            fill(&mut quota, uid, Class::Matches, RECORDS_MAX + 1, now);
+        }
+        assert!(is_written(&mut quota, (7, Class::Matches), 1, now));
+        assert_eq!(quota.over(now, false), [(Some(crowd.start), Class::Matches, 1)]);
     }
 
     #[test]
