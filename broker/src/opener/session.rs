@@ -158,9 +158,15 @@ impl Session {
         match (&self.client, &self.scan) {
             (None, _) => Owes::Nothing,
             (Some(client), _) if !client.keeps_up() => Owes::Reading,
+            (Some(_), _) if !self.recorder.keeps_up() => Owes::Nothing,
             (Some(_), Some(scan)) if !scan.awaits_word() || at_work() => Owes::Nothing,
             (Some(_), _) => Owes::Word,
         }
+    }
+
+    /// Whether the client is heard. Not while the auditor is slow: every scan that begins is noted.
+    pub(super) fn hears_client(&self) -> bool {
+        self.recorder.keeps_up() && self.scan.as_ref().is_none_or(Scan::wants_targets)
     }
 
     /// Whether a file may be opened now.
@@ -292,7 +298,7 @@ impl Session {
 
     fn hear_client(&mut self) -> Result<(), Gone> {
         for _ in 0..MESSAGES_PER_TURN {
-            let listens = self.scan.as_ref().is_none_or(Scan::wants_targets);
+            let listens = self.hears_client();
             let Some(client) = self.client.as_mut().filter(|_| listens) else {
                 return Ok(());
             };

@@ -77,8 +77,7 @@ impl Session {
         fds.extend(watched.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)));
         if let Some(client) = &self.client {
             let mut events = PollFlags::empty();
-            let listens = self.scan.as_ref().is_none_or(Scan::wants_targets);
-            events.set(PollFlags::POLLIN, listens);
+            events.set(PollFlags::POLLIN, self.hears_client());
             events.set(PollFlags::POLLOUT, !client.keeps_up());
             fds.push(PollFd::new(client.fd(), events));
         }

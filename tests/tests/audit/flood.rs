@@ -1,8 +1,11 @@
 //! Who causes very many records, and a disk that takes none.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use fdbroker_common::channel::{Channel, ChannelError};
+use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, ScanOptions};
 use fdbroker_tests::files::{self, EICAR};
 use fdbroker_tests::{Caller, Env, require_root, wait_until};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -62,6 +65,42 @@ fn a_scan_waits_for_an_auditor_that_does_not_keep_up_and_no_record_is_left_out()
     assert_eq!(output.line("Clean:"), Some("Clean:      5001".to_owned()));
     let records = place.after_requests(1);
     assert_eq!(of(&records, "file").len(), 5_001);
+}
+
+#[test]
+fn scans_of_nothing_wait_for_the_auditor_too() {
+    require_root!();
+    let place = Place::new();
+    let env = place.start_json();
+    let connection = env.connect(&Caller::user(2000));
+    let client = connection.as_fd().try_clone_to_owned().expect("dup");
+    let mut client: Channel<ClientToOpener, OpenerToClient> =
+        Channel::adopt(client).expect("a link");
+    let mut scan = |wait: u64| {
+        let wait = Some(Duration::from_secs(wait));
+        connection.socket().set_read_timeout(wait).expect("a timeout");
+        client.send(&ClientToOpener::Start(ScanOptions::default()), &[]).expect("it listens");
+        client.send(&ClientToOpener::End, &[]).expect("it listens");
+        loop {
+            match client.receive() {
+                Ok((OpenerToClient::Done(_), _)) => return true,
+                Ok(_) => {}
+                Err(ChannelError::WouldBlock) => return false,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    assert!(scan(60));
+    let auditor = env.named("fdb-auditor")[0];
+    let auditor = Pid::from_raw(i32::try_from(auditor).expect("a pid"));
+    kill(auditor, Signal::SIGSTOP).expect("kill");
+    // Far more than fit a socket.
+    let waits = (0..3_000).position(|_| !scan(3));
+    kill(auditor, Signal::SIGCONT).expect("kill");
+    let told = waits.expect("nothing is noted that the auditor does not take");
+    // The first, those that were told, and the one that waited.
+    let records = place.after_requests(told + 2);
+    assert!(of(&records, "opener.cut").is_empty());
 }
 
 /// A small file system in memory, gone after the test.
