@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
@@ -32,8 +32,8 @@ const PIPE_BUF: usize = libc::PIPE_BUF;
 /// An open destination.
 #[derive(Debug)]
 pub enum Sink {
-    /// A file of the administrator's, only to append to.
-    File(File),
+    /// A file of the administrator's, only to append to; whether the last line in it is not whole.
+    File(File, bool),
     /// Standard error, by a descriptor of its own.
     Stderr(File),
     /// The journal, connected.
@@ -48,7 +48,10 @@ impl Sink {
     pub fn open(plan: &AuditPlan) -> Result<Self, String> {
         match &plan.to {
             To::File(path) => log_file::open(Path::new(path))
-                .map(Self::File)
+                .map(|file| {
+                    let torn = ends_torn(&file).unwrap_or(true);
+                    Self::File(file, torn)
+                })
                 .map_err(|error| format!("{}: {error}", Path::new(path).display())),
             To::Journal => journal().map_err(|error| {
                 format!("{JOURNAL}: {error}; is journald running? Or name a file in [audit] to")
@@ -67,7 +70,7 @@ impl Sink {
     /// # Errors
     /// One line that names it.
     pub fn judge(&self, plan: &AuditPlan, owner: u32) -> Result<(), String> {
-        let (Self::File(file), To::File(path)) = (self, &plan.to) else {
+        let (Self::File(file, _), To::File(path)) = (self, &plan.to) else {
             return Ok(());
         };
         let path = Path::new(path).display();
@@ -88,7 +91,7 @@ impl Sink {
     #[must_use]
     pub fn file(&self) -> Option<i32> {
         match self {
-            Self::File(file) => Some(file.as_raw_fd()),
+            Self::File(file, _) => Some(file.as_raw_fd()),
             Self::Stderr(_) | Self::Journal(_) => None,
         }
     }
@@ -97,7 +100,7 @@ impl Sink {
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::File(file) | Self::Stderr(file) => file.as_fd(),
+            Self::File(file, _) | Self::Stderr(file) => file.as_fd(),
             Self::Journal(socket) => socket.as_fd(),
         }
     }
@@ -106,7 +109,7 @@ impl Sink {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::File(_) => "file",
+            Self::File(..) => "file",
             Self::Stderr(_) => "stderr",
             Self::Journal(_) => "journal",
         }
@@ -117,7 +120,7 @@ impl Sink {
     pub fn render(&self, record: &Record, how: Format) -> Vec<u8> {
         match self {
             Self::Journal(_) => format::datagram(record, how),
-            Self::File(_) | Self::Stderr(_) => format::line(record, how) + "\n",
+            Self::File(..) | Self::Stderr(_) => format::line(record, how) + "\n",
         }
         .into_bytes()
     }
@@ -128,7 +131,12 @@ impl Sink {
     /// As write(2) and send(2); `WouldBlock` when nobody reads.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File(file) => file.write(bytes),
+            Self::File(file, torn) => {
+                if *torn && file.write(b"\n")? > 0 {
+                    *torn = false;
+                }
+                file.write(bytes)
+            }
             Self::Stderr(out) => {
                 let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
                 match poll(&mut fds, PollTimeout::ZERO) {
@@ -141,6 +149,19 @@ impl Sink {
             Self::Journal(socket) => socket.send(bytes),
         }
     }
+}
+
+/// Whether a file is not empty and does not end with a line: its last record was not written whole. Another
+/// description is opened for that, as the one that is kept cannot read.
+fn ends_torn(file: &File) -> io::Result<bool> {
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() == 0 {
+        return Ok(false);
+    }
+    let same = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let mut last = [0];
+    let read = same.read_at(&mut last, meta.len().saturating_sub(1))?;
+    Ok(read > 0 && last != *b"\n")
 }
 
 fn stderr() -> io::Result<Sink> {

@@ -33,7 +33,7 @@ fn auditor(sink: Sink) -> (Auditor, Broker) {
 }
 
 fn nowhere() -> Sink {
-    Sink::File(File::options().write(true).open("/dev/null").unwrap())
+    Sink::File(File::options().write(true).open("/dev/null").unwrap(), false)
 }
 
 fn opener(auditor: &mut Auditor) -> OpenersEnd {

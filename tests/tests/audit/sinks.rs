@@ -22,6 +22,13 @@ fn a_file_that_is_made_can_be_read_by_its_group_and_written_by_root_alone() {
     place.start_json().stop();
     let both = place.lines();
     assert!(both.len() == 2 * first.len() && both.starts_with(&first), "{both:#?}");
+    // Even when the last record was not written whole.
+    let mut log = fs::File::options().append(true).open(place.log()).expect("open");
+    std::io::Write::write_all(&mut log, b"{\"time\":").expect("write");
+    place.start_json().stop();
+    let all = place.lines();
+    assert_eq!(all.len(), 3 * first.len() + 1, "{all:#?}");
+    assert!(all[2 * first.len() + 1].contains("\"start\""), "{all:#?}");
 }
 
 #[test]
