@@ -106,7 +106,7 @@ expect root 0 "/home/ann/secret: OK" /home/ann
 expect joe 1 "/home/joe/eicar: EICAR_Test_File FOUND" /home/joe
 expect joe 2 "/home/ann/secret: permission denied DENIED" /home/ann
 expect joe 0 "/etc/os-release: OK" --follow /etc/os-release
-[ "$(fdbrokerctl ping | cut -d ' ' -f 1)" = EICAR ] || fail "ping"
+fdbrokerctl ping | grep '^EICAR found' >/dev/null || fail "ping"
 run fdbrokerctl self-test
 echo "installed, scanned as root and as users, $(tail -n 1 /root/log)"
 

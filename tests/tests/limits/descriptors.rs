@@ -73,6 +73,14 @@ fn a_dispatcher_without_descriptors_does_not_spin_and_answers_later() {
     let [dispatcher] = env.named("fdb-dispatcher")[..] else {
         panic!("{}", env.log());
     };
+    // What came with the start is closed.
+    let (mut last, mut looks) = (0, 0);
+    wait_until("it rests", || {
+        let count = proc::descriptor_count(dispatcher);
+        looks = if count == last { looks + 1 } else { 0 };
+        last = count;
+        (looks >= 30).then_some(())
+    });
     let limited = Limited::to_lowest_free(dispatcher);
     let asking = fdbroker_tests::Program::new("fdbrokerctl")
         .arg("--runtime-dir")

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use fdbroker_tests::{Caller, Env, Output, require_root};
+use fdbroker_tests::{Caller, Env, Output, require_root, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -39,9 +39,13 @@ fn rules_that_match_everything_leave_it_healthy() {
 #[test]
 fn without_a_verdict_in_time_it_is_unhealthy() {
     require_root!();
-    let env = Env::build().start_spawned();
+    let env = Env::build().broker_arg("--workers").broker_arg("2").start_spawned();
+    // A worker has the name of its template until it has one of its own.
+    wait_until("both workers stand ready", || {
+        let names = ["fdscand-templat", "fdscand-worker"].map(|name| env.named(name).len());
+        (names == [1, 2]).then_some(())
+    });
     let template = env.named("fdscand-templat");
-    assert_eq!(template.len(), 1, "{}", env.log());
     // Nobody forks a worker any more; those that stand ready do not answer either.
     let stopped = [template, env.named("fdscand-worker")].concat();
     for pid in &stopped {
