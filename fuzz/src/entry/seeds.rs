@@ -2,13 +2,13 @@
 //!
 //! They stand in `fuzz/seeds` so that a fuzzer finds them; `broker/tests/fuzzing` compares both.
 
+mod settings;
+
 use fdbroker_broker::audit_link::BrokerToAuditor;
 use fdbroker_broker::auditor::plan::AuditFiles;
 use fdbroker_broker::dispatch_link::{BrokerToDispatcher, DispatcherToBroker, Plan};
 use fdbroker_broker::reader_link::ReaderToDispatcher;
 use fdbroker_broker::record_link::{AuditorToOpener, Ending, Kind, Note, Object, OpenerToAuditor};
-use fdbroker_broker::root::policy::Policy;
-use fdbroker_broker::root::settings::{Mode, Settings};
 use fdbroker_common::admin_link::{AdminReply, AdminRequest, OpenerStatus, Status};
 use fdbroker_common::client_link::{
     ClientToOpener, OpenerToClient, Refusal, Report, ScanOptions, Target,
@@ -41,7 +41,7 @@ pub type Seed = (&'static str, &'static str, Vec<u8>);
 pub fn seeds() -> Vec<Seed> {
     let messages =
         [client_link(), job_link(), lease_links(), scanner_links(), from_above(), audit_links()];
-    [messages.concat(), settings(), beyond(), stages(), texts()].concat()
+    [messages.concat(), settings::seeds(), beyond(), stages(), texts()].concat()
 }
 
 /// Just beyond a bound each, so no encoder makes them.
@@ -278,51 +278,6 @@ fn scanner_links() -> Vec<Seed> {
         ("admin_to_dispatcher", "status", bytes(&AdminRequest::Status)),
         ("admin_to_dispatcher", "reload", bytes(&AdminRequest::Reload)),
     ]
-}
-
-fn settings() -> Vec<Seed> {
-    let name = "configuration_to_broker";
-    let plan = plan();
-    let limits = Limits { connections: 2, file_deadline_s: 30, ..Limits::default() };
-    let subjects = |uid| Subjects { uids: vec![uid], gids: vec![100] };
-    let policy = Policy {
-        denied: subjects(2001),
-        limits: vec![(subjects(2000), limits)],
-        grants: vec![tree_grant()],
-    };
-    let mode = Mode::System { scanner: (65_534, 65_534), reader_uid: 65_531, granted_uid: 65_529 };
-    let runtime_dir = Some("/run/fdbroker".into());
-    let (auditor, audit) = (Some(65_528), Some(text("plan")));
-    let (interpreted, listens, notifies) = (true, true, true);
-    let system = Settings {
-        mode,
-        runtime_dir,
-        rules: None,
-        plan,
-        policy,
-        auditor,
-        audit,
-        interpreted,
-        listens,
-        notifies,
-    };
-    let (mode, plan) = (Mode::Personal { uid: 65_534 }, Plan { uid: None, ..plan });
-    let rules = Some("/etc/rules".into());
-    let (policy, auditor, audit) = (Policy::default(), None, None);
-    let (runtime_dir, listens, notifies) = (None, false, false);
-    let personal = Settings {
-        mode,
-        runtime_dir,
-        rules,
-        plan,
-        policy,
-        auditor,
-        audit,
-        interpreted,
-        listens,
-        notifies,
-    };
-    vec![(name, "system", bytes(&system)), (name, "personal", bytes(&personal))]
 }
 
 fn plan() -> Plan {

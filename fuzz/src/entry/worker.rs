@@ -101,7 +101,10 @@ fn is_believable(examined: &Examined, wanted: Wanted) -> bool {
         let exists = rules.contains(&place.rule) && place.pattern == 0;
         exists && end.is_some_and(|end| end <= SIZE) && place.data.len() as u64 == quoted(place)
     };
-    rules.iter().all(|rule| *rule < 3)
+    let possible = answer.read <= SIZE + 1
+        && !matches!(answer.finding, Finding::ReadError(errno) if !(1..4096).contains(&errno));
+    possible
+        && rules.iter().all(|rule| *rule < 3)
         && evidence.sha256.is_some() == has_hash
         && (wanted.matches || evidence.places.is_empty())
         && evidence.places.iter().all(good)
