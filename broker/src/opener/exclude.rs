@@ -13,7 +13,7 @@ use fdbroker_common::client_link::ByteString;
 use fdbroker_common::outcome::{Outcome, SkipReason};
 
 /// The matcher tries all combinations of alternatives in braces, one after the other.
-const EXPANSIONS_MAX: f64 = 1024.0;
+const EXPANSIONS_MAX: u64 = 1024;
 
 /// The exclude patterns of one scan.
 #[derive(Debug, Default)]
@@ -83,13 +83,15 @@ impl Excludes {
 
 /// At most so many combinations: for a given number of groups and commas there are most when each
 /// group has as many. Those that are escaped count too.
-fn expansions(pattern: &[u8]) -> f64 {
-    let count = |byte| {
-        let found = pattern.iter().filter(|other| **other == byte).count();
-        u32::try_from(found).map_or(f64::INFINITY, f64::from)
-    };
-    let groups = count(b'{').max(1.0);
-    (1.0 + count(b',') / groups).powf(groups)
+fn expansions(pattern: &[u8]) -> u64 {
+    let count = |byte| pattern.iter().filter(|other| **other == byte).count();
+    let (groups, commas) = (count(b'{').max(1), count(b','));
+    // In integers: nothing else here needs the library of mathematics, which each start would load.
+    let each = u64::try_from(commas.checked_div(groups).unwrap_or(0)).unwrap_or(u64::MAX);
+    let more = commas.checked_rem(groups).unwrap_or(0);
+    let power = |base: u64, of: usize| base.saturating_pow(u32::try_from(of).unwrap_or(u32::MAX));
+    power(each.saturating_add(2), more)
+        .saturating_mul(power(each.saturating_add(1), groups.saturating_sub(more)))
 }
 
 fn last_component(path: &[u8]) -> &[u8] {
