@@ -7,7 +7,7 @@ limit=1500
 
 # Reached only after the change of identity, or never by root's broker: the other roles, the links that they
 # speak, and the client library. The probes run in processes that are no broker's: fdbrokerctl starts them.
-common='limits/|client/|client\.rs|client_link|details|histogram|rule_table|stamp|job_link|lease_link|scanner_link|admin_link|generation|outcome|totals|escape|explanation|inherited|probe'
+common='limits/|client/|client\.rs|client_link|details|eagerness|histogram|rule_table|stamp|job_link|lease_link|scanner_link|admin_link|generation|outcome|totals|escape|explanation|inherited|probe'
 broker='configuration/|opener/|dispatcher/|auditor/|confine|rules|reader_link|record_link|explain_walk|probe'
 others="^common/src/($common)|^broker/src/($broker)|_tests\.rs\$"
 

@@ -52,6 +52,7 @@ pub use target::{Target, TargetSource};
 
 use crate::channel::Channel;
 use crate::client_link::{ClientToOpener, OpenerToClient, ScanOptions};
+use crate::eagerness::Eagerness;
 use crate::paths;
 
 type Link = Channel<ClientToOpener, OpenerToClient>;
@@ -64,6 +65,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 pub struct Client {
     /// `None` while a scan has it, and for ever after one that did not end well.
     link: Option<Link>,
+    eagerness: Eagerness,
 }
 
 impl Client {
@@ -101,7 +103,7 @@ impl Client {
     pub fn from_connection(descriptor: OwnedFd) -> Result<Self, ClientError> {
         let link = Link::adopt(descriptor)?;
         link.set_nonblocking(true)?;
-        Ok(Self { link: Some(link) })
+        Ok(Self { link: Some(link), eagerness: scan::eagerness() })
     }
 
     /// The user as whom the broker runs, by the kernel's word.

@@ -24,6 +24,7 @@ pub mod channel;
 pub mod client;
 pub mod client_link;
 pub mod details;
+pub mod eagerness;
 pub mod escape;
 pub mod explanation;
 pub mod fdpass;

@@ -4,6 +4,8 @@
 //! which they were passed, once each, and only in rule numbers that exist; one that says anything
 //! else is discarded and its files go to another.
 
+mod load;
+
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -16,11 +18,12 @@ use fdbroker_common::job_link::{
     WorkerToOpener,
 };
 use fdbroker_common::lease_link::LossCause;
-use fdbroker_common::limits::{BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX};
 use fdbroker_common::rule_table::RuleTable;
 
 use super::batch::{Batch, Pending};
 use super::evidence::{self, Entries};
+use super::pace::{self, Pace};
+pub use load::{FIRST_BATCH_FILES, choose, portion};
 
 /// How often a worker may be taken away from one file through no fault of the file.
 const INTERRUPTIONS_MAX: u8 = 3;
@@ -65,6 +68,7 @@ pub struct Worker {
     used: bool,
     /// When it last answered or got something after having nothing.
     since: Instant,
+    pace: Pace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +143,7 @@ impl Worker {
             wanted: Wanted::default(),
             used: false,
             since: Instant::now(),
+            pace: Pace::default(),
         })
     }
 
@@ -164,16 +169,6 @@ impl Worker {
     #[must_use]
     pub fn is_free(&self) -> bool {
         self.is_idle() && self.state == State::Serving
-    }
-
-    /// Bytes in hand if it can take another batch; a suspect, or much to read, keeps others away.
-    #[must_use]
-    pub fn load(&self) -> Option<u64> {
-        let open = self.state == State::Serving
-            && self.batches.len() < BATCHES_IN_FLIGHT_MAX
-            && self.bytes <= BATCH_BYTES_MAX
-            && !self.in_hand.iter().any(|(_, pending)| pending.is_alone());
-        open.then_some(self.bytes)
     }
 
     /// Whether it has answered anything.
@@ -254,6 +249,7 @@ impl Worker {
     /// went, or said what it may not, stands.
     pub fn hear(&mut self) -> Vec<Heard> {
         let mut answered = Vec::new();
+        let busy_since = self.since;
         while !matches!(self.state, State::Lost(_)) {
             match (self.channel.receive().map(|(message, _)| message), self.announced) {
                 (Ok(WorkerToOpener::Ready(id)), false) if id == self.generation.id => {
@@ -272,6 +268,9 @@ impl Worker {
                 (Err(_), _) => self.give_up(Why::Misbehaved),
             }
         }
+        let bytes =
+            answered.iter().fold(0_u64, |sum, heard| sum.saturating_add(heard.pending.size()));
+        self.pace.took(pace::work(answered.len(), bytes), busy_since.elapsed());
         answered
     }
 

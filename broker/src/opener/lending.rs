@@ -11,7 +11,7 @@ use fdbroker_common::channel::ChannelError;
 use fdbroker_common::client_link::Refusal;
 use fdbroker_common::generation::GenerationId;
 use fdbroker_common::lease_link::{DispatcherToOpener, LossCause, OpenerToDispatcher};
-use fdbroker_common::limits::{BATCH_FILES_MAX, WORKERS_MAX};
+use fdbroker_common::limits::WORKERS_MAX;
 use fdbroker_common::outcome::Failure;
 use fdbroker_common::rule_table::RuleTable;
 
@@ -20,10 +20,10 @@ use rustix::fs::fstat;
 
 use super::batch::Batch;
 use super::evidence::Entries;
-use super::fleet::{Blame, Generation, Leftover, Why, Worker};
+use super::fleet::{Blame, FIRST_BATCH_FILES, Generation, Leftover, Why, Worker, choose, portion};
 use super::patience::Owes;
 use super::scan::Scan;
-use super::session::{FIRST_BATCH_FILES, Gone, Session};
+use super::session::{Gone, Session};
 
 /// How long files wait that the kernel does not take: too many are in flight, of this user's in all. It
 /// sends no event when there are fewer again.
@@ -35,18 +35,14 @@ const UNTOLD_MAX: usize = 4096;
 impl Session {
     pub(super) fn dispatch(&mut self) {
         self.retry_at = None;
+        let opens_more = self.may_open();
         let Some(scan) = &mut self.scan else {
             return;
         };
-        let more_to_come = scan.has_work();
         let (bytes_max, wanted) = (scan.file_bytes_max(), scan.wanted());
         loop {
-            let least = self
-                .workers
-                .iter_mut()
-                .filter_map(|worker| Some((worker.load()?, worker)))
-                .min_by_key(|(load, _)| *load);
-            let Some((_, worker)) = least else {
+            let time_to_spare = opens_more && !scan.queue.has_suspect();
+            let Some(worker) = choose(&mut self.workers, time_to_spare) else {
                 return;
             };
             let idle = worker.is_idle();
@@ -57,12 +53,9 @@ impl Session {
             }
             let batch: Option<Batch> = if scan.queue.has_suspect() && idle {
                 scan.queue.suspect()
-            } else if idle {
-                scan.queue.batch(FIRST_BATCH_FILES)
-            } else if more_to_come && scan.queue.len() < BATCH_FILES_MAX {
-                None
             } else {
-                scan.queue.batch(BATCH_FILES_MAX)
+                portion(worker.standing(), scan.queue.len(), opens_more)
+                    .and_then(|count| scan.queue.batch(count))
             };
             let Some(batch) = batch else {
                 return;
@@ -75,17 +68,16 @@ impl Session {
         }
     }
 
-    /// Wants one worker more while files wait that no worker takes, none without a scan, and no other
-    /// while it is the client's turn.
+    /// Wants one worker more while files wait that no worker keeps up with, none without a scan, and no
+    /// other while it is the client's turn.
     pub(super) fn ask_for_workers(&mut self) -> Result<(), Gone> {
         let held = u32::try_from(self.workers.len()).unwrap_or(WORKERS_MAX);
+        let enough = self.may_open() && self.workers.iter().any(Worker::may_keep_up);
+        let waiting = |scan: &Scan| {
+            (scan.queue.len() >= FIRST_BATCH_FILES && !enough) || scan.queue.has_suspect()
+        };
         let want = match &self.scan {
-            Some(scan)
-                if self.retry_at.is_none()
-                    && (scan.queue.len() >= FIRST_BATCH_FILES || scan.queue.has_suspect()) =>
-            {
-                held.saturating_add(1)
-            }
+            Some(scan) if self.retry_at.is_none() && waiting(scan) => held.saturating_add(1),
             Some(scan)
                 if self.accepted && scan.queue.is_empty() && self.owes() != Owes::Nothing =>
             {

@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod grants;
 pub mod lending;
 pub mod open;
+pub mod pace;
 pub mod patience;
 pub mod recorder;
 pub mod reports;

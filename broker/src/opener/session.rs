@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use fdbroker_common::channel::{Channel, ChannelError};
 use fdbroker_common::client_link::{ClientToOpener, OpenerToClient, Refusal};
+use fdbroker_common::eagerness::Eagerness;
 use fdbroker_common::generation::GenerationId;
 use fdbroker_common::lease_link::OpenerToDispatcher;
 use fdbroker_common::limits::MESSAGES_PER_TURN;
@@ -21,20 +22,18 @@ use nix::poll::PollFlags;
 use nix::sys::socket::{getsockopt, sockopt};
 
 use super::evidence::Entries;
-use super::fleet::{Generation, Worker};
+use super::fleet::{FIRST_BATCH_FILES, Generation, Worker};
 use super::open::OpenContext;
 use super::patience::Owes;
 use super::recorder::Recorder;
 use super::reports::Client;
 use super::scan::Scan;
-use super::wait::Eagerness;
+use super::wait::eagerness;
 use super::{BrokerChannel, Contents, DispatcherChannel, Rights};
 use crate::record_link::Ending;
 
 /// Files opened in one turn before sockets are looked at again.
-const STEPS_PER_TURN: usize = 256;
-/// An idle worker gets this many files rather than waiting for a whole batch.
-pub(super) const FIRST_BATCH_FILES: usize = 16;
+const STEPS_PER_TURN: usize = 64;
 
 /// Everything that an opener has.
 pub struct Session {
@@ -103,7 +102,7 @@ impl Session {
             accepted: false,
             announced: None,
             totals: Totals::default(),
-            eagerness: Eagerness::default(),
+            eagerness: eagerness(),
         }
     }
 
@@ -134,7 +133,6 @@ impl Session {
         self.ask_for_workers()?;
         let now = Instant::now();
         self.discard_useless(now)?;
-        self.record().map_err(Gone::Link)?;
         if let Some(client) = &mut self.client {
             client.gather();
             if self.workers.iter().all(Worker::is_idle) {
@@ -143,6 +141,12 @@ impl Session {
             if let Some(scan) = self.scan.as_ref().filter(|_| self.accepted) {
                 client.keep_alive(&scan.totals, now);
             }
+        }
+        // Before the client hears of it; the auditor need not wake up twice for a request that is soon done.
+        if !self.expects_answers_soon() || !self.client.as_ref().is_some_and(Client::keeps_up) {
+            self.record().map_err(Gone::Link)?;
+        }
+        if let Some(client) = &mut self.client {
             client.flush().map_err(|_| Gone::Client)?;
         }
         let owes = self.owes();
@@ -190,9 +194,8 @@ impl Session {
             if let (Some(scan), Some(client)) = (&mut self.scan, &mut self.client) {
                 let wants_names = self.workers.iter().any(|worker| worker.generation.wants_names);
                 scan.step(client, wants_names);
-                // Small batches for workers that have nothing to do, whole ones for the others.
-                let hungry = self.workers.iter().any(Worker::is_free);
-                if hungry && scan.queue.len() >= FIRST_BATCH_FILES {
+                // Perhaps a worker has nothing to do.
+                if scan.queue.len().is_multiple_of(FIRST_BATCH_FILES) {
                     self.dispatch();
                 }
             }
@@ -233,7 +236,13 @@ impl Session {
     }
 
     fn wait(&mut self, now: Instant) -> Result<(), Gone> {
-        let ready = self.poll(now)?;
+        let ready = match self.look()? {
+            Some(ready) => ready,
+            None => {
+                self.record().map_err(Gone::Link)?;
+                self.sleep(now)?
+            }
+        };
         for lease in ready.workers {
             self.hear_worker(lease);
         }

@@ -2,11 +2,11 @@
 //!
 //! Runs in the opener, single-threaded.
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use fdbroker_common::channel::ChannelError;
+use fdbroker_common::eagerness::Eagerness;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::fleet::Worker;
@@ -24,38 +24,12 @@ pub(super) struct Ready {
     pub(super) client: PollFlags,
 }
 
-/// A processor that has gone to sleep takes about as long to wake up as a small file takes to judge.
-const SOON: Duration = Duration::from_micros(60);
 /// So few files may be answered soon.
 const FEW_FILES: usize = 4;
-/// Waits that are not eager after one was in vain: a processor was of more use to somebody else.
-const DISCOURAGED: u32 = 1000;
 
-/// Looks for answers without going to sleep, for a moment, as long as that is of use.
-#[derive(Debug, Default)]
-pub(super) struct Eagerness {
-    discouraged: Cell<u32>,
-}
-
-impl Eagerness {
-    fn poll(&self, in_hand: usize, fds: &mut [PollFd<'_>]) -> nix::Result<i32> {
-        if !(1..=FEW_FILES).contains(&in_hand) {
-            return Ok(0);
-        }
-        if let Some(left) = self.discouraged.get().checked_sub(1) {
-            self.discouraged.set(left);
-            return Ok(0);
-        }
-        let begun = Instant::now();
-        while begun.elapsed() < SOON {
-            match poll(fds, PollTimeout::ZERO) {
-                Ok(0) => std::thread::yield_now(),
-                found => return found,
-            }
-        }
-        self.discouraged.set(DISCOURAGED);
-        Ok(0)
-    }
+/// Whoever waits for these has nothing else to do, and is waited for.
+pub(super) const fn eagerness() -> Eagerness {
+    Eagerness::new(Duration::from_micros(60), 16)
 }
 
 impl Session {
@@ -63,7 +37,41 @@ impl Session {
         self.workers.iter().map(Worker::in_hand).sum()
     }
 
-    pub(super) fn poll(&self, now: Instant) -> Result<Ready, Gone> {
+    /// Whether nothing is to be done but to wait for answers that cannot take long.
+    fn waits_for_few(&self) -> bool {
+        !self.may_open() && (1..=FEW_FILES).contains(&self.files_in_hand())
+    }
+
+    /// Whether the next answers are looked for before this process goes to sleep.
+    pub(super) fn expects_answers_soon(&self) -> bool {
+        self.eagerness.is_hopeful() && self.waits_for_few()
+    }
+
+    /// Looks for answers for a moment, if that may be of use. `None`: there are none yet.
+    pub(super) fn look(&self) -> Result<Option<Ready>, Gone> {
+        if !self.expects_answers_soon() {
+            return Ok(None);
+        }
+        let now = |fds: &mut [PollFd<'_>]| match poll(fds, PollTimeout::ZERO) {
+            Ok(0) => None,
+            found => Some(found),
+        };
+        let (count, ready) = self.watch(|fds| self.eagerness.look(|| now(fds)).unwrap_or(Ok(0)))?;
+        Ok((count > 0).then_some(ready))
+    }
+
+    /// Goes to sleep until there is something to do.
+    pub(super) fn sleep(&self, now: Instant) -> Result<Ready, Gone> {
+        if self.waits_for_few() {
+            self.eagerness.sleeps();
+        }
+        Ok(self.watch(|fds| poll(fds, self.timeout(now)))?.1)
+    }
+
+    fn watch(
+        &self,
+        poll: impl FnOnce(&mut [PollFd<'_>]) -> nix::Result<i32>,
+    ) -> Result<(i32, Ready), Gone> {
         let watched: Vec<(u32, BorrowedFd<'_>)> =
             self.workers.iter().filter_map(|worker| Some((worker.lease, worker.fd()?))).collect();
         let mut telling = PollFlags::POLLIN;
@@ -81,15 +89,11 @@ impl Session {
             events.set(PollFlags::POLLOUT, !client.keeps_up());
             fds.push(PollFd::new(client.fd(), events));
         }
-        let idle = !self.may_open();
-        let mut found = self.eagerness.poll(if idle { self.files_in_hand() } else { 0 }, &mut fds);
-        if found == Ok(0) {
-            found = poll(&mut fds, self.timeout(now));
-        }
-        match found {
-            Ok(_) | Err(nix::Error::EINTR) => {}
+        let count = match poll(&mut fds) {
+            Ok(count) => count,
+            Err(nix::Error::EINTR) => 0,
             Err(error) => return Err(Gone::Link(ChannelError::Io(error.into()))),
-        }
+        };
         let mut events = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
         let mut next = || events.next().unwrap_or(PollFlags::empty());
         let (broker, dispatcher) = (next(), next());
@@ -97,7 +101,7 @@ impl Session {
         let speaks = |(lease, _): &(u32, _)| (!next().is_empty()).then_some(*lease);
         let workers = watched.iter().filter_map(speaks).collect();
         let client = events.next().unwrap_or(PollFlags::empty());
-        Ok(Ready { broker, dispatcher, auditor, workers, client })
+        Ok((count, Ready { broker, dispatcher, auditor, workers, client }))
     }
 
     fn timeout(&self, now: Instant) -> PollTimeout {
@@ -114,36 +118,5 @@ impl Session {
             let wait = at.saturating_duration_since(now).as_millis().saturating_add(1);
             PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_looked_in_vain_sleeps_for_a_while_and_then_looks_again() {
-        let (silent, _kept) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut fds = [PollFd::new(silent.as_fd(), PollFlags::POLLIN)];
-        let eagerness = Eagerness::default();
-        assert_eq!(eagerness.poll(1, &mut fds), Ok(0));
-        for left in (0..DISCOURAGED).rev() {
-            assert_eq!(eagerness.poll(1, &mut fds), Ok(0));
-            assert_eq!(eagerness.discouraged.get(), left, "it does not look");
-        }
-        let begun = Instant::now();
-        assert_eq!(eagerness.poll(1, &mut fds), Ok(0));
-        assert!(begun.elapsed() >= SOON, "it looks");
-    }
-
-    #[test]
-    fn what_is_there_is_found_and_many_files_are_not_waited_for() {
-        let (peer, ours) = std::os::unix::net::UnixStream::pair().unwrap();
-        std::io::Write::write_all(&mut &peer, b"x").unwrap();
-        let mut fds = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
-        let eagerness = Eagerness::default();
-        assert_eq!(eagerness.poll(FEW_FILES, &mut fds), Ok(1));
-        assert_eq!(eagerness.poll(FEW_FILES + 1, &mut fds), Ok(0));
-        assert_eq!(eagerness.poll(0, &mut fds), Ok(0));
     }
 }

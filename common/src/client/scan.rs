@@ -4,11 +4,11 @@
 //! at the latest, so that neither side can wait for the other. A peer that is silent, leaves, or says
 //! what does not belong ends the scan with an error, never with "clean".
 
+mod wait;
+
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::error::ClientError;
 use super::event::{Event, Rules};
@@ -20,12 +20,8 @@ use super::target::TargetSource;
 use super::{Client, Link};
 use crate::channel::ChannelError;
 use crate::client_link::{ClientToOpener, OpenerToClient, ScanOptions};
-use crate::limits::{OPENER_SILENCE_MAX, SCANNER_WAIT, TEMPLATE_START, WAITING_INTERVAL};
 use crate::totals::Totals;
-
-/// Pause where there is nothing to poll: the kernel takes no more descriptors although the socket
-/// has room, or the source is not ready and has no descriptor.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(super) use wait::eagerness;
 
 /// Steps that ask something before the peer is listened to.
 const UNHEARD_MAX: u32 = 8;
@@ -51,6 +47,8 @@ pub struct Scan<'c, S> {
     totals: Totals,
     rules: Option<Rules>,
     heard: bool,
+    /// Messages of the peer, up to a few.
+    messages: u32,
     silent_for: Duration,
     /// When we said something last.
     said: Instant,
@@ -78,6 +76,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
             totals: Totals::default(),
             rules: None,
             heard: false,
+            messages: 0,
             silent_for: Duration::ZERO,
             said: Instant::now(),
             finished: false,
@@ -206,6 +205,7 @@ impl<'c, S: TargetSource> Scan<'c, S> {
         match received {
             Ok((message, _)) => {
                 self.heard = true;
+                self.messages = self.messages.saturating_add(1);
                 self.silent_for = Duration::ZERO;
                 self.understand(message)?;
                 Ok(true)
@@ -320,64 +320,6 @@ impl<'c, S: TargetSource> Scan<'c, S> {
                 Ok(true)
             }
             Fed::Nothing => Ok(self.has_ready() || self.feed.repeats()),
-        }
-    }
-
-    /// Time until we must say that we wait for the source.
-    fn until_waiting(&self) -> Duration {
-        WAITING_INTERVAL.saturating_sub(self.said.elapsed())
-    }
-
-    /// Waits until the peer or the source has something, or there is room to send.
-    fn wait(&mut self) -> Result<(), ClientError> {
-        let blocked = self.outgoing.is_some() && !self.peer_left;
-        let mut timeout = self.patience_left()?;
-        let mut wanted = PollFlags::IN;
-        if self.congested {
-            timeout = timeout.min(PAUSE);
-        } else if blocked {
-            wanted |= PollFlags::OUT;
-        }
-        let link = self.link.as_ref().ok_or(ClientError::Lost)?;
-        let mut waited = vec![PollFd::new(link, wanted)];
-        if !blocked && self.feed.awaited().is_some() {
-            timeout = timeout.min(self.until_waiting());
-        }
-        match self.feed.awaited().filter(|_| !blocked) {
-            Some(Some(source)) => waited.push(PollFd::from_borrowed_fd(source, PollFlags::IN)),
-            Some(None) => timeout = timeout.min(PAUSE),
-            None => {}
-        }
-        let stop = waited.len();
-        waited.extend(self.stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
-        let since = Instant::now();
-        let timeout = Timespec::try_from(timeout).unwrap_or_default();
-        match poll(&mut waited, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(ClientError::Io(error.into())),
-        }
-        if waited.get(stop).is_some_and(|stop| !stop.revents().is_empty()) {
-            return Err(ClientError::Stopped);
-        }
-        let room = waited.first().is_some_and(|link| link.revents().contains(PollFlags::OUT));
-        // Should sending fail although there is room, then descriptors in flight are the limit, and
-        // the next wait is for time.
-        self.congested = blocked && room;
-        self.silent_for = self.silent_for.saturating_add(since.elapsed());
-        Ok(())
-    }
-
-    /// How much longer the peer may be silent. Only time spent waiting counts.
-    fn patience_left(&self) -> Result<Duration, ClientError> {
-        let patience = if self.heard {
-            OPENER_SILENCE_MAX
-        } else {
-            // Until an opener speaks, the connection may wait for one, or for rules to be compiled.
-            TEMPLATE_START.saturating_add(SCANNER_WAIT)
-        };
-        match patience.saturating_sub(self.silent_for) {
-            Duration::ZERO => Err(ClientError::Silent(patience.as_secs())),
-            left => Ok(left),
         }
     }
 }

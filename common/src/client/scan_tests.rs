@@ -3,6 +3,7 @@
 use super::*;
 use crate::channel::Channel;
 use crate::client::Target;
+use crate::limits::OPENER_SILENCE_MAX;
 
 /// A source that is never ready.
 struct Slow;

@@ -1,0 +1,119 @@
+//! Which worker gets the next batch, and how large that is.
+//!
+//! Runs in the opener. One worker that keeps up is left to itself: another one would only take a
+//! processor from the opener, and for a few files each nobody is woken who has enough to do. Where it does
+//! not keep up, all work, each on as little as any other.
+
+use std::time::Duration;
+
+use fdbroker_common::limits::{BATCH_BYTES_MAX, BATCH_FILES_MAX, BATCHES_IN_FLIGHT_MAX};
+
+use super::{State, Worker};
+use crate::opener::pace;
+
+/// One that gets to its next batch so soon keeps up.
+const SOON: Duration = Duration::from_millis(2);
+/// One that keeps up is not woken for few files before it has had nothing to do for so long.
+const LULL: Duration = Duration::from_micros(500);
+/// Batches that one may have in hand that does not keep up, or of which nobody knows yet.
+const BATCHES_OF_SLOW_MAX: usize = 2;
+/// An idle worker gets this many files rather than waiting for a whole batch.
+pub const FIRST_BATCH_FILES: usize = 16;
+
+/// What a worker is about when files wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has something in hand.
+    Busy,
+    /// It has nothing to do, and nobody knows that it keeps up.
+    Idle,
+    /// It keeps up, and has had nothing to do for a moment.
+    Resting,
+    /// The same for longer.
+    Hungry,
+}
+
+/// The worker for the next batch: the one with the least to read. With time to spare, the first one
+/// that keeps up, and none while that one has enough.
+pub fn choose(workers: &mut [Worker], time_to_spare: bool) -> Option<&mut Worker> {
+    if time_to_spare && let Some(index) = workers.iter().position(Worker::is_prompt) {
+        return workers.get_mut(index).filter(|worker| worker.load().is_some());
+    }
+    workers
+        .iter_mut()
+        .filter_map(|worker| Some((worker.load()?, worker)))
+        .min_by_key(|(load, _)| *load)
+        .map(|(_, worker)| worker)
+}
+
+/// How many of the files that wait it gets now. Everything, unless more will be opened at once.
+#[must_use]
+pub fn portion(standing: Standing, waiting: usize, opens_more: bool) -> Option<usize> {
+    match standing {
+        Standing::Idle => Some(FIRST_BATCH_FILES),
+        Standing::Hungry => Some(BATCH_FILES_MAX),
+        Standing::Busy | Standing::Resting => {
+            (!opens_more || waiting >= BATCH_FILES_MAX).then_some(BATCH_FILES_MAX)
+        }
+    }
+}
+
+impl Worker {
+    /// Bytes in hand if it can take another batch; a suspect, or much to read, keeps others away.
+    #[must_use]
+    pub fn load(&self) -> Option<u64> {
+        let most = if self.is_prompt() { BATCHES_IN_FLIGHT_MAX } else { BATCHES_OF_SLOW_MAX };
+        let open = self.state == State::Serving
+            && self.batches.len() < most
+            && self.bytes <= BATCH_BYTES_MAX
+            && !self.in_hand.iter().any(|(_, pending)| pending.is_alone());
+        open.then_some(self.bytes)
+    }
+
+    /// Whether it is known to get to another batch soon.
+    #[must_use]
+    pub fn is_prompt(&self) -> bool {
+        let time = self.pace.time_for(pace::work(self.in_hand.len(), self.bytes));
+        self.state == State::Serving && time.is_some_and(|time| time < SOON)
+    }
+
+    /// Whether it may turn out to be all that is needed: it keeps up, or has only just begun.
+    #[must_use]
+    pub fn may_keep_up(&self) -> bool {
+        let unknown = self.pace.time_for(0).is_none();
+        self.is_prompt() || (unknown && !self.is_idle() && self.since.elapsed() < SOON)
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match (self.is_free(), self.is_prompt()) {
+            (false, _) => Standing::Busy,
+            (true, false) => Standing::Idle,
+            (true, true) if self.since.elapsed() < LULL => Standing::Resting,
+            (true, true) => Standing::Hungry,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Standing; 4] =
+        [Standing::Busy, Standing::Idle, Standing::Resting, Standing::Hungry];
+
+    #[test]
+    fn when_no_more_is_opened_nothing_waits_for_more() {
+        for standing in ALL {
+            assert!(portion(standing, 1, false).is_some(), "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn few_files_wait_only_for_one_that_has_something_or_has_just_had() {
+        let given = ALL.map(|standing| portion(standing, BATCH_FILES_MAX - 1, true));
+        assert_eq!(given, [None, Some(FIRST_BATCH_FILES), None, Some(BATCH_FILES_MAX)]);
+        assert!(ALL.iter().all(|standing| portion(*standing, BATCH_FILES_MAX, true).is_some()));
+    }
+}
