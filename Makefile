@@ -1,6 +1,7 @@
 # make help lists the targets. Everything works from a clone below a home that other users cannot enter.
 
 CARGO   ?= cargo
+CC      ?= cc
 PREFIX  ?= /usr/local
 DESTDIR ?=
 DIR     ?= /usr/bin
@@ -11,6 +12,10 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 # One profile for everything, so that the engine is compiled once.
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
+# fdscan with the C library inside, which is a quarter of what `fdscan FILE` takes, where there is such a
+# library (libc6-dev has it, elsewhere glibc-static). FDSCAN_STATIC=no leaves it out.
+FDSCAN_STATIC ?= $(if $(findstring /,$(shell $(CC) -print-file-name=libc.a)),yes,no)
+STATIC   := $(CARGO) rustc --release --locked -p fdbroker-cli --bin fdscan -- -C target-feature=+crt-static
 
 .PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install uninstall deb man picture \
         clean need fuzz mutation fairness
@@ -38,6 +43,7 @@ need:
 
 build: need
 	$(BUILD)
+	$(if $(filter yes,$(FDSCAN_STATIC)),$(STATIC))
 	@# Whatever the umask: other users are to execute them, by descriptor.
 	@cd $(OUT) && chmod a+rx $(PROGRAMS)
 
