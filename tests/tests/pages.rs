@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fdbroker_tests::require_tool;
 
 /// Pages whose words in backticks of the form `place::test` are tests.
 const PAGES: [&str; 3] = ["docs/threat-model.md", "docs/testing.md", "docs/comparison.md"];
@@ -58,6 +61,26 @@ fn every_test_that_a_page_names_exists() {
         }
     }
     assert!(named > 50, "{named} tests are named");
+}
+
+#[test]
+fn every_mutation_can_still_be_made_and_is_told() {
+    require_tool!("git");
+    let page = fs::read_to_string(repository().join("docs/testing.md")).expect("a page");
+    let patches = fs::read_dir(repository().join("tests/mutations")).expect("mutations");
+    let mut count = 0;
+    for patch in patches.map(|entry| entry.expect("an entry").path()) {
+        count += 1;
+        let text = fs::read_to_string(&patch).expect("a patch");
+        let defence = text.lines().find_map(|line| line.strip_prefix("Defence: "));
+        let row = format!("| {} |", defence.expect("a defence"));
+        assert!(page.contains(&row), "{}: docs/testing.md has no row {row}", patch.display());
+        let mut git = Command::new("git");
+        let checked = git.args(["apply", "--check"]).arg(&patch).current_dir(repository()).output();
+        let checked = checked.expect("git");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+    assert!(count > 15, "{count} mutations");
 }
 
 /// What begins like a metric, without what Prometheus adds to the name of a histogram.
