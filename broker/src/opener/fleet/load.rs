@@ -13,6 +13,8 @@ use crate::opener::pace;
 
 /// One that gets to its next batch so soon keeps up.
 const SOON: Duration = Duration::from_millis(2);
+/// One that has something in hand and has said nothing for so long keeps up no more.
+const LATE: Duration = Duration::from_millis(10);
 /// One that keeps up is not woken for few files before it has had nothing to do for so long.
 const LULL: Duration = Duration::from_micros(500);
 /// Batches that one may have in hand that does not keep up, or of which nobody knows yet.
@@ -74,7 +76,9 @@ impl Worker {
     #[must_use]
     pub fn is_prompt(&self) -> bool {
         let time = self.pace.time_for(pace::work(self.in_hand.len(), self.bytes));
-        self.state == State::Serving && time.is_some_and(|time| time < SOON)
+        // One that was fast may have come to a file that takes long.
+        let is_late = !self.is_idle() && self.since.elapsed() > LATE;
+        self.state == State::Serving && !is_late && time.is_some_and(|time| time < SOON)
     }
 
     /// Whether it may turn out to be all that is needed: it keeps up, or has only just begun.
@@ -98,7 +102,105 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::rc::Rc;
+    use std::time::Instant;
+
+    use fdbroker_common::channel::Channel;
+    use fdbroker_common::generation::GenerationId;
+    use fdbroker_common::job_link::{
+        Answer, Finding, OpenerToWorker, Wanted, WorkerToOpener as Said,
+    };
+    use fdbroker_common::rule_table::RuleTable;
+
     use super::*;
+    use crate::opener::batch::{Batch, Pending};
+    use crate::opener::evidence::Entries;
+    use crate::opener::fleet::Generation;
+    use crate::opener::open::{Designated, OpenContext, open_target};
+
+    type Peer = Channel<Said, OpenerToWorker>;
+
+    const SMALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
+    fn worker() -> (Worker, Peer) {
+        let (peer, ours) = Peer::pair().unwrap();
+        let id = GenerationId([7; 16]);
+        let table = Rc::new(RuleTable::decode(&RuleTable::encode([]).unwrap()).unwrap());
+        let entries = Rc::new(Entries::default());
+        let generation = Generation { id, rules: 0, wants_names: false, table, entries };
+        let worker = Worker::adopt(1, ours, generation).unwrap();
+        (worker, peer)
+    }
+
+    fn pass(worker: &mut Worker, files: usize) {
+        let context = OpenContext::new().unwrap();
+        let open = || open_target(File::open(SMALL).unwrap().into(), &context);
+        let file = || match open() {
+            Designated::File(file) => file,
+            other => panic!("{other:?}"),
+        };
+        let pending = || Pending {
+            target: 1,
+            path: Vec::new(),
+            target_name: Rc::new([]),
+            file: file(),
+            suspect: false,
+            doubted: false,
+            interruptions: 0,
+        };
+        let batch = Batch { files: (0..files).map(|_| pending()).collect() };
+        assert!(worker.pass(batch, 1 << 20, Wanted::default()).is_none());
+    }
+
+    /// For the next minute.
+    fn just_now() -> Instant {
+        Instant::now() + Duration::from_mins(1)
+    }
+
+    fn answer(peer: &mut Peer) {
+        let jobs = peer.receive().unwrap().0;
+        let clean = |id| Answer { id, read: 0, finding: Finding::Clean };
+        let answers = jobs.jobs().iter().map(|job| clean(job.id)).collect();
+        peer.send(&Said::Answers(answers), &[]).unwrap();
+    }
+
+    #[test]
+    fn one_that_answers_soon_is_all_that_is_needed_until_it_is_late() {
+        let (mut worker, mut peer) = worker();
+        assert_eq!((worker.standing(), worker.is_prompt()), (Standing::Idle, false));
+        pass(&mut worker, 16);
+        // Whatever this machine is busy with meanwhile.
+        worker.since = just_now();
+        assert!(worker.may_keep_up() && !worker.is_prompt(), "it has only just begun");
+        worker.since = Instant::now() - SOON;
+        assert!(!worker.may_keep_up(), "it takes long");
+        peer.send(&Said::Ready(worker.generation.id), &[]).unwrap();
+        answer(&mut peer);
+        assert_eq!(worker.hear().len(), 16);
+        worker.since = just_now();
+        worker.pace = Default::default();
+        worker.pace.took(pace::work(16, 0), Duration::from_micros(80));
+        assert!(worker.is_prompt());
+        assert_eq!(worker.standing(), Standing::Resting);
+        for _ in 0..BATCHES_IN_FLIGHT_MAX {
+            assert!(worker.load().is_some());
+            pass(&mut worker, 1);
+            worker.since = just_now();
+        }
+        assert!(worker.is_prompt() && worker.load().is_none(), "it has enough");
+        worker.since = Instant::now() - LATE * 2;
+        assert!(!worker.is_prompt() && !worker.may_keep_up(), "it is late");
+        let mut workers = [worker, super::tests::worker().0];
+        let chosen = |workers: &mut [Worker], spare| {
+            let first: *const Worker = workers.as_ptr();
+            choose(workers, spare).map(|worker| std::ptr::eq(worker, first))
+        };
+        assert_eq!(chosen(&mut workers, true), Some(false), "the other one is free");
+        workers[0].since = just_now();
+        assert_eq!(chosen(&mut workers, true), None, "nobody but the first, which has enough");
+        assert_eq!(chosen(&mut workers, false), Some(false), "there is no time to spare");
+    }
 
     const ALL: [Standing; 4] =
         [Standing::Busy, Standing::Idle, Standing::Resting, Standing::Hungry];
