@@ -1,7 +1,6 @@
 # make help lists the targets. Everything works from a clone below a home that other users cannot enter.
 
 CARGO   ?= cargo
-CC      ?= cc
 PREFIX  ?= /usr/local
 DESTDIR ?=
 DIR     ?= /usr/bin
@@ -12,10 +11,8 @@ PROGRAMS := fdbroker fdscand fdscan fdbrokerctl
 # One profile for everything, so that the engine is compiled once.
 BUILD    := $(CARGO) build --release --locked --workspace --bins
 OUT      := target/release
-# fdscan with the C library inside, which is a quarter of what `fdscan FILE` takes, where there is such a
-# library (libc6-dev has it, elsewhere glibc-static). FDSCAN_STATIC=no leaves it out.
-FDSCAN_STATIC ?= $(if $(findstring /,$(shell $(CC) -print-file-name=libc.a)),yes,no)
-STATIC   := $(CARGO) rustc --release --locked -p fdbroker-cli --bin fdscan -- -C target-feature=+crt-static
+# FDSCAN_STATIC=no: fdscan without the C library inside.
+export FDSCAN_STATIC
 
 .PHONY: help build test bench microbench soak demo check fmt clippy doc deny count-root-lines install uninstall deb man picture \
         clean need fuzz mutation fairness
@@ -43,12 +40,14 @@ need:
 
 build: need
 	$(BUILD)
-	$(if $(filter yes,$(FDSCAN_STATIC)),$(STATIC))
+	@scripts/static.sh $(CARGO)
 	@# Whatever the umask: other users are to execute them, by descriptor.
 	@cd $(OUT) && chmod a+rx $(PROGRAMS)
 
 test: build
 	scripts/test.sh $(CARGO)
+	@# cargo test has made fdscan anew, without the C library inside.
+	@scripts/static.sh $(CARGO)
 
 # A measurement, of a quiet machine.
 fairness: build
@@ -97,7 +96,7 @@ man: build
 install uninstall:
 	@scripts/install.sh $@ "$(OUT)" "$(DESTDIR)" "$(PREFIX)"
 
-# Of the same executables that the tests run. DEB_VERSION=0.1.0-2 for another version.
+# Of the same executables that the tests run, but for fdscan, which contains the C library. DEB_VERSION=0.1.0-2 for another version.
 deb: build
 	@scripts/deb.sh $(CARGO) "$(OUT)" target/debian
 
