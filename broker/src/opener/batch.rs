@@ -10,6 +10,7 @@ use fdbroker_common::limits::{
     BATCH_BYTES_MAX, BATCH_FILES_MAX, MESSAGE_BYTES_MAX, PATH_BYTES_MAX,
 };
 
+use super::fleet::FIRST_BATCH_FILES;
 use super::open::VettedFile;
 
 /// What a job takes in a message besides the name, at most: eight numbers of ten bytes.
@@ -108,6 +109,13 @@ impl Queue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ordinary.is_empty() && self.suspects.is_empty()
+    }
+
+    /// Whether there is enough for another worker, too: many files, or large ones.
+    #[must_use]
+    pub fn is_for_several(&self) -> bool {
+        let bytes = self.ordinary.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size()));
+        self.ordinary.len() >= FIRST_BATCH_FILES || bytes > BATCH_BYTES_MAX
     }
 
     /// How many files wait.

@@ -20,7 +20,7 @@ use rustix::fs::fstat;
 
 use super::batch::Batch;
 use super::evidence::Entries;
-use super::fleet::{Blame, FIRST_BATCH_FILES, Generation, Leftover, Why, Worker, choose, portion};
+use super::fleet::{Blame, Generation, Leftover, Why, Worker, choose, portion};
 use super::patience::Owes;
 use super::scan::Scan;
 use super::session::{Gone, Session};
@@ -73,9 +73,8 @@ impl Session {
     pub(super) fn ask_for_workers(&mut self) -> Result<(), Gone> {
         let held = u32::try_from(self.workers.len()).unwrap_or(WORKERS_MAX);
         let enough = self.may_open() && self.workers.iter().any(Worker::may_keep_up);
-        let waiting = |scan: &Scan| {
-            (scan.queue.len() >= FIRST_BATCH_FILES && !enough) || scan.queue.has_suspect()
-        };
+        let waiting =
+            |scan: &Scan| scan.queue.has_suspect() || (scan.queue.is_for_several() && !enough);
         let want = match &self.scan {
             Some(scan) if self.retry_at.is_none() && waiting(scan) => held.saturating_add(1),
             Some(scan)

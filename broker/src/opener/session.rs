@@ -1,7 +1,7 @@
 //! The opener's loop: one client at a time, from `Serve` to `Idle`.
 //!
 //! Runs in the opener, single-threaded. Each turn opens as many files as there is room for, passes
-//! them to the least loaded worker, sends what the client takes, and then waits for the next event
+//! them to workers (`fleet::choose`), sends what the client takes, and then waits for the next event
 //! (`wait`). A client that keeps it waiting for too long (`patience`) is dismissed.
 
 use std::collections::VecDeque;
@@ -116,6 +116,8 @@ impl Session {
                 Ok(()) => {}
                 Err(Gone::Client) => self.dismiss()?,
                 Err(Gone::Link(error)) => {
+                    // What was told so far is to be known, if anybody still listens.
+                    let _ = self.record();
                     if matches!(error, ChannelError::DescriptorsLost) {
                         self.refuse(Refusal::Overloaded);
                     }
@@ -148,6 +150,10 @@ impl Session {
         }
         if let Some(client) = &mut self.client {
             client.flush().map_err(|_| Gone::Client)?;
+        }
+        // Whoever has just stopped the opening leaves files behind that waited for more.
+        if !self.may_open() {
+            self.dispatch();
         }
         let owes = self.owes();
         if self.client.as_mut().is_some_and(|client| client.patience.is_over(owes, now)) {
@@ -237,10 +243,11 @@ impl Session {
 
     fn wait(&mut self, now: Instant) -> Result<(), Gone> {
         let ready = match self.look()? {
-            Some(ready) => ready,
-            None => {
+            Some(ready) if !ready.workers.is_empty() => ready,
+            // Whatever else comes, the auditor is not kept waiting for it.
+            other => {
                 self.record().map_err(Gone::Link)?;
-                self.sleep(now)?
+                other.map_or_else(|| self.sleep(now), Ok)?
             }
         };
         for lease in ready.workers {
@@ -356,6 +363,8 @@ impl Session {
 
     pub(super) fn refuse(&mut self, refusal: Refusal) -> Gone {
         self.end_request(Ending::Refused(refusal));
+        // If it fails, the next turn finds that out.
+        let _ = self.record();
         if let Some(client) = &mut self.client {
             client.tell(OpenerToClient::Refused(refusal));
             // If it does not read now, closing tells it as much.

@@ -22,7 +22,7 @@ pub const BATCH_FILES_MAX: usize = 64;
 /// A batch is cut when its files hold more than this together.
 pub const BATCH_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// A worker that keeps up has at most this many batches before it: one in hand, the others waiting.
+/// A worker that keeps up has at most this many batches before it, together not more than two whole ones.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 4;
 
 /// Most files in one answer message of a worker, and most rules told for one file.

@@ -19,6 +19,8 @@ const LATE: Duration = Duration::from_millis(10);
 const LULL: Duration = Duration::from_micros(500);
 /// Batches that one may have in hand that does not keep up, or of which nobody knows yet.
 const BATCHES_OF_SLOW_MAX: usize = 2;
+/// Files in hand with which another batch is still passed: as many wait, should it come to one that takes long.
+const FILES_BEFORE_BATCH_MAX: usize = BATCH_FILES_MAX;
 /// An idle worker gets this many files rather than waiting for a whole batch.
 pub const FIRST_BATCH_FILES: usize = 16;
 
@@ -35,7 +37,7 @@ pub enum Standing {
     Hungry,
 }
 
-/// The worker for the next batch: the one with the least to read. With time to spare, the first one
+/// The worker for the next batch: the one with the least to do. With time to spare, the first one
 /// that keeps up, and none while that one has enough.
 pub fn choose(workers: &mut [Worker], time_to_spare: bool) -> Option<&mut Worker> {
     if time_to_spare && let Some(index) = workers.iter().position(Worker::is_prompt) {
@@ -61,21 +63,23 @@ pub fn portion(standing: Standing, waiting: usize, opens_more: bool) -> Option<u
 }
 
 impl Worker {
-    /// Bytes in hand if it can take another batch; a suspect, or much to read, keeps others away.
+    /// Work in hand if it can take another batch; a suspect, or much to read, keeps others away.
     #[must_use]
     pub fn load(&self) -> Option<u64> {
         let most = if self.is_prompt() { BATCHES_IN_FLIGHT_MAX } else { BATCHES_OF_SLOW_MAX };
         let open = self.state == State::Serving
             && self.batches.len() < most
+            && self.in_hand.len() <= FILES_BEFORE_BATCH_MAX
             && self.bytes <= BATCH_BYTES_MAX
             && !self.in_hand.iter().any(|(_, pending)| pending.is_alone());
-        open.then_some(self.bytes)
+        open.then(|| pace::work(self.in_hand.len(), self.bytes))
     }
 
     /// Whether it is known to get to another batch soon.
     #[must_use]
     pub fn is_prompt(&self) -> bool {
-        let time = self.pace.time_for(pace::work(self.in_hand.len(), self.bytes));
+        let files = self.in_hand.len().max(FIRST_BATCH_FILES);
+        let time = self.pace.time_for(pace::work(files, self.bytes));
         // One that was fast may have come to a file that takes long.
         let is_late = !self.is_idle() && self.since.elapsed() > LATE;
         self.state == State::Serving && !is_late && time.is_some_and(|time| time < SOON)
@@ -118,6 +122,7 @@ mod tests {
     use crate::opener::evidence::Entries;
     use crate::opener::fleet::Generation;
     use crate::opener::open::{Designated, OpenContext, open_target};
+    use crate::opener::pace::Pace;
 
     type Peer = Channel<Said, OpenerToWorker>;
 
@@ -179,7 +184,10 @@ mod tests {
         answer(&mut peer);
         assert_eq!(worker.hear().len(), 16);
         worker.since = just_now();
-        worker.pace = Default::default();
+        worker.pace = Pace::default();
+        worker.pace.took(pace::work(16, 0), Duration::from_secs(1));
+        assert_eq!(worker.standing(), Standing::Idle, "slow as it is, it gets little");
+        worker.pace = Pace::default();
         worker.pace.took(pace::work(16, 0), Duration::from_micros(80));
         assert!(worker.is_prompt());
         assert_eq!(worker.standing(), Standing::Resting);
@@ -200,6 +208,18 @@ mod tests {
         workers[0].since = just_now();
         assert_eq!(chosen(&mut workers, true), None, "nobody but the first, which has enough");
         assert_eq!(chosen(&mut workers, false), Some(false), "there is no time to spare");
+    }
+
+    #[test]
+    fn nobody_has_more_than_two_whole_batches_in_hand() {
+        let (mut worker, _peer) = worker();
+        worker.pace.took(pace::work(1, 0), Duration::from_nanos(1));
+        for _ in 0..2 {
+            assert!(worker.load().is_some());
+            pass(&mut worker, BATCH_FILES_MAX);
+            worker.since = just_now();
+        }
+        assert!(worker.is_prompt() && worker.load().is_none());
     }
 
     const ALL: [Standing; 4] =
