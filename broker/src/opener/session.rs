@@ -24,7 +24,6 @@ use nix::sys::socket::{getsockopt, sockopt};
 use super::evidence::Entries;
 use super::fleet::{FIRST_BATCH_FILES, Generation, Worker};
 use super::open::OpenContext;
-use super::patience::Owes;
 use super::recorder::Recorder;
 use super::reports::Client;
 use super::scan::Scan;
@@ -160,23 +159,6 @@ impl Session {
             return Err(self.refuse(Refusal::Silent));
         }
         self.wait(now)
-    }
-
-    /// What the client is to do before anything goes on.
-    pub(super) fn owes(&self) -> Owes {
-        let at_work = || !self.workers.iter().all(Worker::is_idle);
-        match (&self.client, &self.scan) {
-            (None, _) => Owes::Nothing,
-            (Some(client), _) if !client.keeps_up() => Owes::Reading,
-            (Some(_), _) if !self.recorder.keeps_up() => Owes::Nothing,
-            (Some(_), Some(scan)) if !scan.awaits_word() || at_work() => Owes::Nothing,
-            (Some(_), _) => Owes::Word,
-        }
-    }
-
-    /// Whether the client is heard. Not while the auditor is slow: every scan that begins is noted.
-    pub(super) fn hears_client(&self) -> bool {
-        self.recorder.keeps_up() && self.scan.as_ref().is_none_or(Scan::wants_targets)
     }
 
     /// Whether a file may be opened now.

@@ -10,6 +10,7 @@ use fdbroker_common::eagerness::Eagerness;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::fleet::Worker;
+use super::patience::Owes;
 use super::reports::Client;
 use super::scan::Scan;
 use super::session::{Gone, Session};
@@ -102,6 +103,23 @@ impl Session {
         let workers = watched.iter().filter_map(speaks).collect();
         let client = events.next().unwrap_or(PollFlags::empty());
         Ok((count, Ready { broker, dispatcher, auditor, workers, client }))
+    }
+
+    /// What the client is to do before anything goes on.
+    pub(super) fn owes(&self) -> Owes {
+        let at_work = || !self.workers.iter().all(Worker::is_idle);
+        match (&self.client, &self.scan) {
+            (None, _) => Owes::Nothing,
+            (Some(client), _) if !client.keeps_up() => Owes::Reading,
+            (Some(_), _) if !self.recorder.keeps_up() => Owes::Nothing,
+            (Some(_), Some(scan)) if !scan.awaits_word() || at_work() => Owes::Nothing,
+            (Some(_), _) => Owes::Word,
+        }
+    }
+
+    /// Whether the client is heard. Not while the auditor is slow: every scan that begins is noted.
+    pub(super) fn hears_client(&self) -> bool {
+        self.recorder.keeps_up() && self.scan.as_ref().is_none_or(Scan::wants_targets)
     }
 
     fn timeout(&self, now: Instant) -> PollTimeout {
